@@ -138,6 +138,9 @@ PTL_MUST_USE enum ptl_status ptl_agent_init(struct ptl_agent *a,
 // PTL_E_TOO_BIG  above limits.event_bytes_max: counted as rejected
 PTL_MUST_USE enum ptl_status ptl_agent_post(struct ptl_agent *a, const struct ptl_event *event,
                                             const struct ptl_now *now, uint64_t *seq);
+// While the link is good and the RAM queue fills faster than it drains, inputs that can wait (standard
+// input) should stop being read: that costs less than spilling and loses nothing.
+bool ptl_agent_wants_pause(const struct ptl_agent *a);
 // The door counts what it refused before it came to a post.
 void ptl_agent_count_rejected(struct ptl_agent *a);
 
