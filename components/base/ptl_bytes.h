@@ -41,7 +41,8 @@ void ptl_write_u64(struct ptl_writer *w, uint64_t value); // decimal
 void ptl_write_i64(struct ptl_writer *w, int64_t value);  // decimal
 void ptl_write_hex64(struct ptl_writer *w, uint64_t value); // 16 lower-case digits
 // The body of a JSON string (without quotes) for plain UTF-8 text: escapes quote, backslash and
-// control characters. Asserts nothing about the text; invalid UTF-8 is replaced by U+FFFD.
+// control characters. Asserts nothing about the text; invalid UTF-8 is replaced by U+FFFD, and so
+// is NUL, which no store takes. At most six times as long as the text.
 void ptl_write_json_escaped(struct ptl_writer *w, struct ptl_span text);
 // RFC 3339 in UTC with milliseconds, `2026-11-24T17:59:26.123Z`; unix_ms within 1970 to 9999.
 void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms);

@@ -34,10 +34,32 @@ struct ptl_json_value {
 
 // Checks that `text` is exactly one JSON value (white space around it allowed), nested at most
 // `depth_max` deep (1 = a flat object). On PTL_OK fills *value.
-// PTL_E_FORMAT  not JSON, or not storable: *error says where and why.
+// PTL_E_FORMAT   not JSON, or not storable   PTL_E_TOO_BIG  nested deeper than that
+// Either way *error says where and why.
 PTL_MUST_USE enum ptl_status ptl_json_check(struct ptl_span text, uint32_t depth_max,
                                             struct ptl_json_value *value,
                                             struct ptl_json_error *error);
+
+// Reads an object member by member in the pass that checks it, for a reader that knows what it
+// expects (the event door). Nothing may be believed of the object before PTL_E_EMPTY.
+struct ptl_json_reader {
+    const uint8_t *begin;
+    const uint8_t *at;
+    const uint8_t *end;
+    uint32_t depth_max; // of a member's value
+    bool inside;        // a member was read, a comma must follow
+    bool too_deep;
+    struct ptl_json_error error; // valid after PTL_E_FORMAT and PTL_E_TOO_BIG
+};
+// `text` is borrowed; depth_max counts the object itself and is at least 1.
+// PTL_E_FORMAT   does not begin with an object
+PTL_MUST_USE enum ptl_status ptl_json_read_object(struct ptl_json_reader *r, struct ptl_span text,
+                                                  uint32_t depth_max);
+// The next member; `key` is the raw body of its name. Not to be called again after an error.
+// PTL_E_EMPTY    the object has ended and nothing but white space stands behind it
+// PTL_E_FORMAT, PTL_E_TOO_BIG   as ptl_json_check
+PTL_MUST_USE enum ptl_status ptl_json_read_member(struct ptl_json_reader *r, struct ptl_span *key,
+                                                  struct ptl_json_value *value);
 
 // Walks the members of an object or the items of an array that ptl_json_check (or this iterator)
 // produced. The text must stay as it was.

@@ -158,6 +158,9 @@ enum ptl_status ptl_rfc3339_parse(struct ptl_span text, int64_t *unix_ms)
 {
     PTL_ASSERT(text.ptr != NULL || text.len == 0);
     PTL_ASSERT(unix_ms != NULL);
+    if (text.len == 0) {
+        return PTL_E_FORMAT;
+    }
     struct reading r = {.at = text.ptr, .end = text.ptr + text.len, .ok = true};
     // A zone can carry the first and last hours across a year's end: the bound is judged in UTC.
     uint32_t year = number(&r, 4, 1969, 2200);
@@ -178,8 +181,7 @@ enum ptl_status ptl_rfc3339_parse(struct ptl_span text, int64_t *unix_ms)
     }
     // Of 1969 only the last day can reach 1970: the difference is taken signed.
     int64_t days = (int32_t)days_since_1970(year, month, day);
-    int64_t result = days * MS_PER_DAY +
-                     (int64_t)((hour * 60 + minute) * 60 + second) * 1000 + ms -
+    int64_t result = days * MS_PER_DAY + (int64_t)((hour * 60 + minute) * 60 + second) * 1000 + ms -
                      (int64_t)ahead_minutes * 60000;
     if (result < 0 || result >= UNIX_MS_OF_2200) {
         return PTL_E_FORMAT;

@@ -48,7 +48,8 @@ size_t ptl_utf8_cut(struct ptl_span text, size_t max)
     if (text.len <= max) {
         return text.len;
     }
-    // At most three bytes follow a lead. Where four do, the text is no UTF-8 and any cut is as good.
+    // At most three bytes follow a lead. Where four do, the text is no UTF-8 and any cut is as
+    // good.
     for (size_t back = 0; back < 4 && back <= max; back++) {
         if ((text.ptr[max - back] & 0xc0) != 0x80) {
             return max - back;
