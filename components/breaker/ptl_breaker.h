@@ -5,12 +5,15 @@
 //     |                                                     | failure             | joined
 //     +------------ probe acknowledged ---- HALF_OPEN ------+ <-------------------+
 //
-// CLOSED at start: the first connect is tried at once (plus start jitter). A wait is drawn with full
-// jitter from [0, window] (AWS architecture blog, "Exponential backoff and jitter"), where the window
-// doubles from backoff_base_ms to backoff_cap_ms, at least min_wait; SLOW_DOWN waits slow_ms at
-// least; STOP uses the cap. The window is the larger of the cap and 2.6 * fleet_size /
-// joins_per_s (design, "Breaker": a device makes two joins). It falls back to the base only after
-// reset_ms spent joined, so that an open-then-drop loop keeps growing.
+// CLOSED at start: the first connect is tried at once (a fleet spreads it, see spread_start). A
+// wait is drawn with full jitter from [0, window] (AWS architecture blog, "Exponential backoff and
+// jitter"), where the window doubles from backoff_base_ms to backoff_cap_ms. On top of it come at
+// least: slow_ms for SLOW_DOWN, backoff_base_ms for REFRESH_TOKEN, the server's own wish; STOP
+// draws from [cap / 2, cap]. No window is below 2.6 * fleet_size / joins_per_s seconds, nor is the
+// cap (design, "Breaker": a device makes two joins). It falls back to the base only after reset_ms
+// spent joined, so that an open-then-drop loop keeps growing.
+//
+// Threads: one owner. Memory: *b only. Times are monotonic ms and never fall.
 #pragma once
 
 #include "ptl_base.h"
@@ -40,15 +43,21 @@ struct ptl_breaker {
     uint32_t opened_count;
 };
 
+// Asserts: base at least 1 and at most the cap, joins_per_s and ack_timeouts_max at least 1.
 void ptl_breaker_init(struct ptl_breaker *b, const struct ptl_breaker_config *cfg, uint64_t now_ms);
+// Before the first connect of a fleet's device: puts it off by up to the fleet's window, so that a
+// site that gets its power back does not join all at once. Nothing at fleet_size 1.
+void ptl_breaker_spread_start(struct ptl_breaker *b, struct ptl_prng *prng, uint64_t now_ms);
 // May the agent start a connect now?
 bool ptl_breaker_may_connect(const struct ptl_breaker *b, uint64_t now_ms);
 // Connect failed, socket or channel lost, join refused, heartbeat lost: opens (or stays open) and
-// draws the next wait. `hint_ms`: the server's own wish, 0 if none; honoured up to one hour.
+// draws the next wait. `hint_ms`: the server's own wish, 0 if none; honoured up to one hour. A
+// second sign of the same failure (before the wait is over) only lengthens that wait, and does so
+// only if it is a graver one or brings a hint.
 void ptl_breaker_failed(struct ptl_breaker *b, enum ptl_reaction reaction, uint32_t hint_ms,
                         struct ptl_prng *prng, uint64_t now_ms);
 // An acknowledgement did not come in time. True if that was one too many: the breaker opened and
-// the caller closes the link.
+// the caller closes the link. While half open the first one is.
 bool ptl_breaker_ack_timed_out(struct ptl_breaker *b, struct ptl_prng *prng, uint64_t now_ms);
 // All channels joined: OPEN becomes HALF_OPEN (one probe); CLOSED stays.
 void ptl_breaker_joined(struct ptl_breaker *b, uint64_t now_ms);
