@@ -30,7 +30,7 @@ PTL_MUST_USE enum ptl_status ptl_frame_parse(struct ptl_span message, bool binar
                                              struct ptl_frame *frame);
 
 // Header of a kind-3 frame up to its payload, which the caller appends.
-// PTL_E_TOO_BIG: a field above 255 bytes. Nothing is written then.
+// PTL_E_TOO_BIG: a field above 255 bytes, or no room for the header. Nothing is written then.
 PTL_MUST_USE enum ptl_status ptl_frame_write_push(struct ptl_writer *w, struct ptl_span join_ref,
                                                   struct ptl_span ref, struct ptl_span topic,
                                                   struct ptl_span event);
