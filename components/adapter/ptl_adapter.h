@@ -1,5 +1,6 @@
-// ptl_adapter.h - one uplink, whatever protocol it speaks. The agent sees only this; `realtime` is the
-// first. Calls mirror ptl_session.h, events carry the reaction that the table gives (reactions.c).
+// ptl_adapter.h - one uplink, whatever protocol it speaks. The agent sees only this; `realtime` is
+// the first. Calls mirror ptl_session.h, events carry the reaction that the table gives
+// (reactions.c).
 #pragma once
 
 #include "ptl_base.h"
@@ -9,7 +10,7 @@ enum ptl_adapter_event_type {
     PTL_ADAPTER_NONE,
     PTL_ADAPTER_READY,   // batches may go
     PTL_ADAPTER_ACKED,   // message `ref` was taken
-    PTL_ADAPTER_REFUSED, // message `ref` was refused for its content
+    PTL_ADAPTER_REFUSED, // message `ref` was refused; `reaction`, `text` say why
     PTL_ADAPTER_RECEIPT, // `text`: receipt JSON (docs/wire.md)
     PTL_ADAPTER_LOST,    // the link must be closed; `reaction`, `text` say why
     PTL_ADAPTER_IGNORED, // counted
@@ -48,13 +49,14 @@ enum ptl_cause_kind {
     PTL_CAUSE_CLOSE,  // WebSocket close code
     PTL_CAUSE_JOIN,   // reason text of a refused join
     PTL_CAUSE_SYSTEM, // message of a `system` event
-    PTL_CAUSE_LOCAL,  // text of the driver: DNS, TCP, TLS, time-outs
+    PTL_CAUSE_LOCAL,  // text of the driver: DNS, TCP, TLS, time-outs; certificates begin so
+    PTL_CAUSE_PUSH,   // reason of a refused message
 };
 
-// One reaction for each documented code or text (realtime-protocol pages); unknown ones: RETRY, and
-// for HTTP 4xx STOP. `code` for HTTP and CLOSE, `text` (prefix match) for the others.
+// One reaction for each documented code or text (the table is in reactions.c); unknown ones: RETRY,
+// and for HTTP 4xx STOP. `code` for HTTP and CLOSE, `text` (prefix match) for the others.
 enum ptl_reaction ptl_reaction_for(enum ptl_cause_kind kind, uint32_t code, struct ptl_span text);
 
-// Wraps a session.
+// Wraps an initialised session, which is borrowed: whoever has it may set a new token beside.
 struct ptl_session;
 struct ptl_adapter ptl_adapter_realtime(struct ptl_session *session);
