@@ -401,7 +401,6 @@ static struct ptl_json_reader reader_on(struct ptl_span text, uint32_t depth_max
 static bool text_ends(struct ptl_json_reader *r, const uint8_t *p)
 {
     p = skip_space(p, r->end);
-    r->at = p;
     if (p < r->end) {
         refuse(r, p, "text behind the value");
         return false;
@@ -445,6 +444,7 @@ enum ptl_status ptl_json_read_member(struct ptl_json_reader *r, struct ptl_span 
     PTL_ASSERT(r->error.reason == NULL);
     const uint8_t *p = skip_space(r->at, r->end);
     if (p < r->end && *p == '}') {
+        r->at = p;
         return text_ends(r, p + 1) ? PTL_E_EMPTY : PTL_E_FORMAT;
     }
     if (r->inside) {

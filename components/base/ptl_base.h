@@ -73,14 +73,7 @@ struct ptl_range {
     uint64_t end;
 };
 
-enum ptl_severity {
-    PTL_DEBUG,
-    PTL_INFO,
-    PTL_WARNING,
-    PTL_ERROR,
-    PTL_CRITICAL,
-    PTL_SEVERITIES
-};
+enum ptl_severity { PTL_DEBUG, PTL_INFO, PTL_WARNING, PTL_ERROR, PTL_CRITICAL, PTL_SEVERITIES };
 
 enum ptl_gap_reason {
     PTL_GAP_OVERFLOW,

@@ -37,8 +37,8 @@ void ptl_write_bytes(struct ptl_writer *w, const void *bytes, size_t len);
 void ptl_write_span(struct ptl_writer *w, struct ptl_span span);
 void ptl_write_text(struct ptl_writer *w, const char *text); // terminated text, without the NUL
 void ptl_write_byte(struct ptl_writer *w, uint8_t byte);
-void ptl_write_u64(struct ptl_writer *w, uint64_t value); // decimal
-void ptl_write_i64(struct ptl_writer *w, int64_t value);  // decimal
+void ptl_write_u64(struct ptl_writer *w, uint64_t value);   // decimal
+void ptl_write_i64(struct ptl_writer *w, int64_t value);    // decimal
 void ptl_write_hex64(struct ptl_writer *w, uint64_t value); // 16 lower-case digits
 // The body of a JSON string (without quotes) for plain UTF-8 text: escapes quote, backslash and
 // control characters. Asserts nothing about the text; invalid UTF-8 is replaced by U+FFFD, and so

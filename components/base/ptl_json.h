@@ -8,7 +8,7 @@
 
 #include "ptl_base.h"
 
-#define PTL_JSON_DEPTH_MAX 32 // bound of the checker's nesting, whatever the caller asks
+#define PTL_JSON_DEPTH_MAX  32 // bound of the checker's nesting, whatever the caller asks
 #define PTL_JSON_NUMBER_MAX 64
 
 enum ptl_json_type {
@@ -56,7 +56,8 @@ struct ptl_json_reader {
 PTL_MUST_USE enum ptl_status ptl_json_read_object(struct ptl_json_reader *r, struct ptl_span text,
                                                   uint32_t depth_max);
 // The next member; `key` is the raw body of its name. Not to be called again after an error.
-// PTL_E_EMPTY    the object has ended and nothing but white space stands behind it
+// PTL_E_EMPTY    the object has ended (r->at is its closing bracket) and nothing but white space
+//                stands behind it
 // PTL_E_FORMAT, PTL_E_TOO_BIG   as ptl_json_check
 PTL_MUST_USE enum ptl_status ptl_json_read_member(struct ptl_json_reader *r, struct ptl_span *key,
                                                   struct ptl_json_value *value);

@@ -19,7 +19,8 @@
 
 // What the door lets in. All bytes, counted on the event as it came.
 struct ptl_event_limits {
-    uint32_t event_bytes_max; // of the encoded record; 16 KiB on Linux, 1 KiB on microcontrollers
+    uint32_t event_bytes_max; // of ptl_record_bytes_max() without a default source; 16 KiB on
+                              // Linux, 1 KiB on microcontrollers
     uint32_t depth_max;       // nesting of data and metadata together with the event: 16; 8
 };
 
@@ -41,22 +42,24 @@ enum ptl_door {
 };
 
 // Reads one event from JSON text: an object with `event_type` (string, required, not empty), `data`
-// (object, required), and optionally `source` (string), `timestamp` (RFC 3339 string with zone, 1970
-// to 2199, or null), `severity` (one of the five, default info), `metadata` (object or null). An unknown or
-// doubled top-level member is refused; names are compared unescaped.
-// PTL_E_FORMAT   not JSON, or not an event       PTL_E_TOO_BIG  above limits
-// PTL_E_DENIED   a reserved event_type
-// On failure *error names the byte offset and the reason. Never reads outside `text`.
+// (object, required), and optionally `source` (string), `timestamp` (RFC 3339 string with zone,
+// 1970 to 2199, or null), `severity` (one of the five, default info), `metadata` (object or null).
+// An unknown or doubled top-level member is refused; names are compared unescaped. PTL_E_FORMAT not
+// JSON, or not an event       PTL_E_TOO_BIG  above limits PTL_E_DENIED   a reserved event_type On
+// failure *error names the byte offset and the reason: a member that is missing at the closing
+// bracket, one that is wrong at its value, an unknown or doubled one at its name, an event above
+// event_bytes_max at 0. Never reads outside `text`.
 PTL_MUST_USE enum ptl_status ptl_event_parse(struct ptl_span text, enum ptl_door door,
                                              const struct ptl_event_limits *limits,
-                                             struct ptl_event *event,
-                                             struct ptl_json_error *error);
+                                             struct ptl_event *event, struct ptl_json_error *error);
 
-// Upper bound of the encoded size of `event` with `default_source`.
+// Upper bound of the encoded size of `event` with `default_source`, which is a JSON string body as
+// well (ptl_write_json_escaped makes one) and stands in where the event names no source.
 size_t ptl_record_bytes_max(const struct ptl_event *event, struct ptl_span default_source);
 
 // Encodes into buf and returns the length; asserts cap >= ptl_record_bytes_max(). Where the event
-// has no timestamp of its own and `now` knows the time, the device's is taken, with its error.
+// has no timestamp of its own and `now` knows the time (within 1970 to 9999), the device's is
+// taken, with its error.
 size_t ptl_record_encode(const struct ptl_event *event, struct ptl_span default_source,
                          const struct ptl_now *now, uint8_t *buf, size_t cap);
 
