@@ -19,11 +19,14 @@ struct ptl_queue {
     size_t head, tail; // oldest entry, next free byte
     size_t wrap;       // where the entries before a wrap end, cap if there is none
     size_t used_bytes; // of entries not yet given back
-    uint32_t count;    // entries held (not released)
-    uint64_t seq_last; // highest seq ever appended, for the order check
+    size_t reserved;   // where a reservation lies, SIZE_MAX without one
+    size_t reserved_bytes;
+    uint32_t count;   // entries held (not released)
+    uint64_t seq_end; // above every seq appended since init or clear
 };
 
-// Where a reader stands. All zero = before the oldest entry. Stays valid across append and release.
+// Where a reader stands. All zero = before the oldest entry. Stays valid across append and release,
+// whatever they did; one step is O(1).
 struct ptl_queue_cursor {
     uint64_t seq_next; // everything below was passed
     size_t offset;     // hint
@@ -39,7 +42,9 @@ struct ptl_queue_entry {
 void ptl_queue_init(struct ptl_queue *q, uint8_t *buf, size_t cap);
 
 // Room for one record of at most `len_max` bytes, written in place by the caller and then committed
-// with its true length and its seq (above all earlier ones).
+// with its true length (at least 1) and its seq (above all earlier ones). Until then nothing has
+// changed: a reservation that is not committed costs nothing, and ends with the next reserve,
+// release or clear.
 // PTL_E_FULL     no room now, release first   PTL_E_TOO_BIG  above what can ever fit
 PTL_MUST_USE enum ptl_status ptl_queue_reserve(struct ptl_queue *q, size_t len_max, uint8_t **room);
 void ptl_queue_commit(struct ptl_queue *q, uint64_t seq, size_t len);
@@ -49,18 +54,20 @@ void ptl_queue_commit(struct ptl_queue *q, uint64_t seq, size_t len);
 PTL_MUST_USE enum ptl_status ptl_queue_peek(const struct ptl_queue *q,
                                             struct ptl_queue_cursor *cursor,
                                             struct ptl_queue_entry *entry);
-// A cursor that will meet `seq` (or the next one held) first.
+// A cursor that will meet `seq` (or the next one held) first. Walks from the oldest entry.
 struct ptl_queue_cursor ptl_queue_seek(const struct ptl_queue *q, uint64_t seq);
 
 // Marks entries of [range.begin, range.end) as having been in a batch.
 void ptl_queue_mark_sent(struct ptl_queue *q, struct ptl_range range);
 // Gives up the entries of the range that are held; returns how many they were. Idempotent.
 uint32_t ptl_queue_release(struct ptl_queue *q, struct ptl_range range);
+// Forgets everything, the order of seq too. Cursors must be set to zero.
 void ptl_queue_clear(struct ptl_queue *q);
 
 // Seq of the oldest held entry; PTL_E_EMPTY: none.
 PTL_MUST_USE enum ptl_status ptl_queue_oldest(const struct ptl_queue *q, uint64_t *seq);
 uint32_t ptl_queue_count(const struct ptl_queue *q);
+// Of the entries that have not given their room back, with their overhead.
 size_t ptl_queue_used_bytes(const struct ptl_queue *q);
 // The most records that `cap` bytes can hold: the bound of what a crash in RAM mode can cost.
 uint32_t ptl_queue_records_max(size_t cap);
