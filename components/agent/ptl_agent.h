@@ -6,20 +6,21 @@
 //
 //     switch (ptl_agent_poll(&agent, &now)) {
 //     case PTL_WANT_CONNECT: start a connect, later ptl_agent_link_up() or _link_down(); break;
-//     case PTL_WANT_SEND:    when the socket can take a message: ptl_agent_write(), send it whole; break;
-//     case PTL_WANT_CLOSE:   close the socket, then ptl_agent_link_down(); break;
-//     case PTL_WANT_IDLE:    break;
-//     case PTL_WANT_EXIT:    drained (ptl_agent_drain): leave the loop; break;
+//     case PTL_WANT_SEND:    when the socket can take a message: ptl_agent_write(), send it whole;
+//     break; case PTL_WANT_CLOSE:   close the socket, then ptl_agent_link_down(); break; case
+//     PTL_WANT_IDLE:    break; case PTL_WANT_EXIT:    drained (ptl_agent_drain): leave the loop;
+//     break;
 //     }
 //     arm one timer for ptl_agent_deadline(&agent);
 //
-// Threads   one owner; no call blocks or re-enters. `now` is sampled once per entry and never falls.
-// Memory    all from the caller (struct ptl_agent_memory); nothing is allocated.
+// Threads   one owner; no call blocks or re-enters. `now` is sampled once per entry and never
+// falls. Memory    all from the caller (struct ptl_agent_memory); nothing is allocated.
 #pragma once
 
 #include "ptl_adapter.h"
 #include "ptl_base.h"
 #include "ptl_batch.h"
+#include "ptl_batch_text.h"
 #include "ptl_breaker.h"
 #include "ptl_journal.h"
 #include "ptl_queue.h"
@@ -37,6 +38,8 @@ enum ptl_durability {
 };
 
 #define PTL_SOURCE_NAME_MAX 32
+// An event at its limit may grow by this much when it is encoded.
+#define PTL_AGENT_RECORD_SLACK 64u
 
 struct ptl_agent_config {
     char device[PTL_DEVICE_BYTES_MAX + 1];
@@ -50,11 +53,11 @@ struct ptl_agent_config {
     struct ptl_event_limits limits;
     struct ptl_batch_config batch;
     struct ptl_breaker_config breaker;
-    uint8_t high_water_percent; // 75: of the RAM queue; above it spilling starts
-    uint8_t low_water_percent;  // 25
-    uint32_t commit_ms;         // 1,000: group commit of the journal
-    uint32_t spill_ms_max;      // 500: target for all of RAM spilled and synced
-    uint32_t ack_timeout_ms;    // 5,000
+    uint8_t high_water_percent;  // 75: of the RAM queue; above it spilling starts
+    uint8_t low_water_percent;   // 25
+    uint32_t commit_ms;          // 1,000: group commit of the journal
+    uint32_t spill_ms_max;       // 500: target for all of RAM spilled and synced
+    uint32_t ack_timeout_ms;     // 5,000
     uint32_t receipt_timeout_ms; // 10,000 after its ack an unreceipted batch is sent again
     uint32_t resend_ms;          // 2,000 after later sends were covered
     uint32_t status_ms;          // 60,000 between petrel.status events; 0: none
@@ -64,18 +67,18 @@ struct ptl_agent_config {
 struct ptl_flight {
     struct ptl_range seqs;
     uint64_t epoch;
-    uint64_t due_ms;  // of the ack, or of the resend
-    uint32_t serial;  // order of sending
-    uint32_t ref;     // of the adapter
-    uint8_t state;    // enum in agent.c, 0 = free
+    uint64_t due_ms; // of the ack, or of the resend
+    uint32_t serial; // order of sending
+    uint32_t ref;    // of the adapter
+    uint8_t state;   // enum in agent.c, 0 = free
     uint8_t flow;
-    uint8_t tries;
+    bool again; // sent before
 };
 
 struct ptl_agent_memory {
-    uint8_t *queue;  // RAM queue
+    uint8_t *queue;     // RAM queue
     size_t queue_bytes; // multiple of 8
-    uint8_t *record;    // one encoded record: limits.event_bytes_max + 64
+    uint8_t *record;    // one encoded record: limits.event_bytes_max + PTL_AGENT_RECORD_SLACK
     size_t record_bytes;
     struct ptl_flight *flights;
     uint32_t flight_count; // at least batch.window_max + 1; more where receipts are awaited
@@ -89,8 +92,8 @@ struct ptl_agent_status {
     uint64_t held_queue, held_journal; // of the present run
     uint64_t held_earlier;             // records of earlier runs waiting for replay
     uint64_t delivered_earlier, dropped_earlier;
-    uint64_t in_flight;    // events sent and not acknowledged
-    uint64_t oldest_ms;    // age of the oldest event held in RAM, 0 if none
+    uint64_t in_flight; // events sent and not acknowledged
+    uint64_t oldest_ms; // age of the oldest event held in RAM, 0 if none
     uint64_t queue_bytes;
     uint64_t messages_sent, events_sent, bytes_sent, acks, receipts, receipts_foreign, ack_timeouts;
     uint64_t resent_batches, late_acks, refused, ignored;
@@ -123,23 +126,22 @@ struct ptl_agent; // complete in ptl_agent_private.h, which this header includes
 
 // `journal` is mounted, or NULL: no medium (then only PTL_DURABLE_RAM keeps its promise).
 // `adapter` is borrowed. PTL_E_INVALID: a setting breaks its rule.
-PTL_MUST_USE enum ptl_status ptl_agent_init(struct ptl_agent *a,
-                                            const struct ptl_agent_config *cfg,
+PTL_MUST_USE enum ptl_status ptl_agent_init(struct ptl_agent *a, const struct ptl_agent_config *cfg,
                                             const struct ptl_agent_memory *memory,
                                             struct ptl_journal *journal,
                                             const struct ptl_adapter *adapter, uint64_t seed,
                                             const struct ptl_now *now);
 
-// Accepts one event (from ptl_event_parse, or filled in by hand) and gives its number. At durability
-// `sync` it counts as accepted only once ptl_agent_durable_next() is above *seq.
+// Accepts one event (from ptl_event_parse, or filled in by hand) and gives its number. At
+// durability `sync` it counts as accepted only once ptl_agent_durable_next() is above *seq.
 // PTL_E_AGAIN    nothing happened: the medium is busy (the run is being opened, a block changes) or
 //                there is no room: keep the event, poll, try again after the next media_ready,
 //                acknowledgement or deadline (backpressure)
 // PTL_E_TOO_BIG  above limits.event_bytes_max: counted as rejected
 PTL_MUST_USE enum ptl_status ptl_agent_post(struct ptl_agent *a, const struct ptl_event *event,
                                             const struct ptl_now *now, uint64_t *seq);
-// While the link is good and the RAM queue fills faster than it drains, inputs that can wait (standard
-// input) should stop being read: that costs less than spilling and loses nothing.
+// While the link is good and the RAM queue fills faster than it drains, inputs that can wait
+// (standard input) should stop being read: that costs less than spilling and loses nothing.
 bool ptl_agent_wants_pause(const struct ptl_agent *a);
 // The door counts what it refused before it came to a post.
 void ptl_agent_count_rejected(struct ptl_agent *a);
@@ -158,8 +160,8 @@ void ptl_agent_media_ready(struct ptl_agent *a, enum ptl_status result, const st
 // Does what time asks for (timeouts, spilling, commits) within a bound, and says what the driver
 // has to do. PTL_WANT_CONNECT is said once.
 enum ptl_want ptl_agent_poll(struct ptl_agent *a, const struct ptl_now *now);
-// Writes one message. Only when the socket can take one; `cap` at least ptl_agent_message_bytes_max().
-// PTL_E_EMPTY: there was none after all.
+// Writes one message. Only when the socket can take one; `cap` at least
+// ptl_agent_message_bytes_max(). PTL_E_EMPTY: there was none after all.
 PTL_MUST_USE enum ptl_status ptl_agent_write(struct ptl_agent *a, const struct ptl_now *now,
                                              uint8_t *buf, size_t cap, size_t *len, bool *binary);
 size_t ptl_agent_message_bytes_max(const struct ptl_agent *a);
@@ -169,8 +171,8 @@ uint64_t ptl_agent_deadline(const struct ptl_agent *a);
 // Every event of this run below the result is on media. Without a medium 0.
 uint64_t ptl_agent_durable_next(const struct ptl_agent *a);
 
-// Begins the end: sends what is held until `deadline_ms` (mono), then spills the rest, closes the run
-// and asks for PTL_WANT_EXIT. Posts are answered PTL_E_AGAIN from now on.
+// Begins the end: sends what is held until `deadline_ms` (mono), then spills the rest, closes the
+// run and asks for PTL_WANT_EXIT. Posts are answered PTL_E_AGAIN from now on.
 void ptl_agent_drain(struct ptl_agent *a, uint64_t deadline_ms, const struct ptl_now *now);
 
 void ptl_agent_status_get(const struct ptl_agent *a, const struct ptl_now *now,

@@ -1,5 +1,5 @@
-// ptl_agent_private.h - what struct ptl_agent holds. Included by ptl_agent.h so that callers can place
-// an agent statically; nothing outside components/agent touches the fields.
+// ptl_agent_private.h - what struct ptl_agent holds. Included by ptl_agent.h so that callers can
+// place an agent statically; nothing outside components/agent touches the fields.
 #pragma once
 
 #define PTL_COVERED_EPOCHS 4
@@ -38,7 +38,6 @@ struct ptl_carrier {
     uint64_t due_ms; // of ack, then of receipt
     uint32_t ref;
     uint8_t gap_count, end_count;
-    uint8_t tries; // in a row that went unanswered
     bool active;
     bool acked;
 };
@@ -71,25 +70,38 @@ struct ptl_agent {
     bool run_open;     // numbers may be shown
     bool run_appended; // RUN is on its way to the medium
 
+    // After the medium failed the run ends where it stood and a new one lives in RAM only. Records
+    // in the queue below `boundary` are still of the run before.
+    uint64_t epoch_before, boundary;
+    uint64_t floor_before;
+    uint32_t queue_before; // of them, still held
+    bool media_failed;
+
     // Live flow: the RAM queue.
     struct ptl_queue_cursor live;
     size_t live_unsent_bytes;
     bool live_critical;
 
     // Spilling and replay: the journal.
-    bool spilling, spill_syncing, spill_stuck;
+    bool spilling;
+    bool spill_syncing; // all of RAM is appended, the sync is under way
+    bool spill_more;    // the last step ended at its bound: poll again at once
+    bool gap_unsynced;  // a gap waits for its sync before it is said
     uint64_t spill_since_ms;
+    uint64_t spill_target; // next_seq when all of RAM was appended
     struct ptl_journal_cursor replay;
-    bool replay_empty;         // nothing unread behind the cursor
-    uint64_t own_journal_low;  // no record of this run is held in the journal below it
-    uint64_t replay_since_ms;  // when the oldest unsent record of `sync` was appended
-    uint64_t drops_seen;       // overflow drops that the flights have been told of
-    uint64_t dropped_base[3];  // counters of the journal when this agent began
+    bool replay_empty;        // nothing unread behind the cursor
+    bool replay_stalled;      // what is next cannot be read or sent before the medium moves on
+    uint64_t own_journal_low; // no record of this run is held in the journal below it
+    uint64_t replay_since_ms; // when the oldest unsent record of `sync` was appended
+    uint64_t drops_seen;      // overflow drops that the flights have been told of
+    uint64_t dropped_base[3]; // counters of the journal when this agent began
     uint64_t commit_due_ms;
     bool release_dirty;
 
     struct ptl_covered covered[PTL_COVERED_EPOCHS];
     uint8_t covered_next;
+    uint8_t receipt_misses; // resends in a row for want of receipts
     struct ptl_carrier carrier;
     struct ptl_ram_run ram;
 
@@ -97,6 +109,7 @@ struct ptl_agent {
     enum ptl_link_state link;
     bool ready; // batches may go
     bool lost_pending;
+    bool breaker_told; // of the loss that is pending
     enum ptl_reaction lost_reaction;
     uint32_t flight_serial;
     uint32_t events_cap; // of a batch, after one was refused for its content
