@@ -72,6 +72,7 @@ enum ptl_status ptl_agent_init(struct ptl_agent *a, const struct ptl_agent_confi
     ptl_prng_seed(&a->prng, seed);
     ptl_batch_init(&a->batch, &a->cfg.batch, now->mono_ms);
     ptl_breaker_init(&a->breaker, &cfg->breaker, now->mono_ms);
+    ptl_breaker_spread_start(&a->breaker, &a->prng, now->mono_ms);
     if (a->journal != NULL) {
         const struct ptl_journal_counters *c = &a->journal->counters;
         a->dropped_base[0] = c->dropped_lost;
