@@ -7,6 +7,13 @@
 
 #include <string.h>
 
+// Speed asks to have the steps of the common path in line, size to have them once.
+#ifdef PTL_SMALL
+#define HOT static
+#else
+#define HOT static inline
+#endif
+
 _Static_assert(PTL_JSON_DEPTH_MAX <= 32, "the nesting is kept in 32 bits");
 
 __attribute__((cold, noinline)) static const uint8_t *refuse(struct ptl_json_reader *r,
@@ -19,7 +26,7 @@ __attribute__((cold, noinline)) static const uint8_t *refuse(struct ptl_json_rea
     return NULL;
 }
 
-static inline const uint8_t *skip_space(const uint8_t *p, const uint8_t *end)
+HOT const uint8_t *skip_space(const uint8_t *p, const uint8_t *end)
 {
     while (p < end && *p <= ' ' && ptl_json_is_space(*p)) {
         p++;
@@ -27,7 +34,7 @@ static inline const uint8_t *skip_space(const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-static inline bool digit_at(const uint8_t *p, const uint8_t *end)
+HOT bool digit_at(const uint8_t *p, const uint8_t *end)
 {
     return p < end && (uint8_t)(*p - '0') <= 9;
 }
@@ -136,7 +143,7 @@ static const uint8_t *escape_end(struct ptl_json_reader *r, const uint8_t *begin
 }
 
 #ifdef PTL_SMALL
-static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
+HOT const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 {
     while (p < end && *p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') {
         p++;
@@ -148,7 +155,7 @@ static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 
 // The high bit of each byte that is a control character, quote, backslash or not ASCII; above the
 // lowest such bit there may be wrong ones (a borrow), which nobody looks at.
-static inline uint64_t special_bytes(uint64_t word)
+HOT uint64_t special_bytes(uint64_t word)
 {
     uint64_t control = word - EACH_BYTE(0x20);
     uint64_t quote = (word ^ EACH_BYTE('"')) - EACH_BYTE(1);
@@ -156,7 +163,7 @@ static inline uint64_t special_bytes(uint64_t word)
     return (word | control | quote | backslash) & EACH_BYTE(0x80);
 }
 
-static inline uint64_t load_little(const uint8_t *p)
+HOT uint64_t load_little(const uint8_t *p)
 {
     uint64_t word;
     memcpy(&word, p, sizeof(word));
@@ -167,7 +174,7 @@ static inline uint64_t load_little(const uint8_t *p)
 }
 
 // The first byte of a string body that needs a look, or the end. Eight bytes a step.
-static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
+HOT const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 {
     while (end - p >= 8) {
         uint64_t special = special_bytes(load_little(p));
@@ -183,36 +190,44 @@ static inline const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 }
 #endif
 
-// `p` is behind the opening quote; returns what is behind the closing one.
-static inline const uint8_t *string_end(struct ptl_json_reader *r, const uint8_t *p)
+// The rest of a string from the first byte that needs a look.
+__attribute__((noinline)) static const uint8_t *string_rest(struct ptl_json_reader *r,
+                                                            const uint8_t *p)
 {
     for (;;) {
-        p = skip_plain(p, r->end);
         if (p == r->end) {
             return refuse(r, p, NULL);
         }
         if (*p == '"') {
             return p + 1;
         }
+        if (*p < 0x20) {
+            return refuse(r, p, "control character in string");
+        }
         if (*p == '\\') {
             p = escape_end(r, p);
             if (p == NULL) {
                 return NULL;
             }
-            continue;
+        } else {
+            size_t len = ptl_utf8_char(p, (size_t)(r->end - p));
+            if (len == 0) {
+                return refuse(r, p, "invalid UTF-8");
+            }
+            p += len;
         }
-        if (*p < 0x20) {
-            return refuse(r, p, "control character in string");
-        }
-        size_t len = ptl_utf8_char(p, (size_t)(r->end - p));
-        if (len == 0) {
-            return refuse(r, p, "invalid UTF-8");
-        }
-        p += len;
+        p = skip_plain(p, r->end);
     }
 }
 
-static inline const uint8_t *digits_end(struct ptl_json_reader *r, const uint8_t *p)
+// `p` is behind the opening quote; returns what is behind the closing one.
+HOT const uint8_t *string_end(struct ptl_json_reader *r, const uint8_t *p)
+{
+    p = skip_plain(p, r->end);
+    return p < r->end && *p == '"' ? p + 1 : string_rest(r, p);
+}
+
+HOT const uint8_t *digits_end(struct ptl_json_reader *r, const uint8_t *p)
 {
     if (!digit_at(p, r->end)) {
         return refuse(r, p, "digit expected");
@@ -267,7 +282,7 @@ static const uint8_t *word_end(struct ptl_json_reader *r, const uint8_t *p, cons
     return p;
 }
 
-static inline const uint8_t *scalar_end(struct ptl_json_reader *r, const uint8_t *p)
+HOT const uint8_t *scalar_end(struct ptl_json_reader *r, const uint8_t *p)
 {
     switch (*p) {
     case '"':
@@ -288,8 +303,7 @@ static inline const uint8_t *scalar_end(struct ptl_json_reader *r, const uint8_t
 }
 
 // A member's name with its colon. *body is the name without quotes.
-static inline const uint8_t *name_end(struct ptl_json_reader *r, const uint8_t *p,
-                                      struct ptl_span *body)
+HOT const uint8_t *name_end(struct ptl_json_reader *r, const uint8_t *p, struct ptl_span *body)
 {
     p = skip_space(p, r->end);
     if (p == r->end || *p != '"') {
@@ -316,8 +330,8 @@ struct nesting {
 
 // `p` is an opening bracket. Returns where the first value is to stand, or where the closing
 // bracket of an empty container does: *empty tells which.
-static inline const uint8_t *open_container(struct ptl_json_reader *r, const uint8_t *p,
-                                            struct nesting *n, bool *empty)
+HOT const uint8_t *open_container(struct ptl_json_reader *r, const uint8_t *p, struct nesting *n,
+                                  bool *empty)
 {
     bool object = *p == '{';
     if (n->depth == r->depth_max) {
@@ -334,8 +348,7 @@ static inline const uint8_t *open_container(struct ptl_json_reader *r, const uin
 
 // `p` is behind a value. Closes what ends here; returns where the next value is to stand, or the
 // end of everything, then with depth 0.
-static inline const uint8_t *close_containers(struct ptl_json_reader *r, const uint8_t *p,
-                                              struct nesting *n)
+HOT const uint8_t *close_containers(struct ptl_json_reader *r, const uint8_t *p, struct nesting *n)
 {
     while (n->depth > 0) {
         bool object = n->objects & 1;
@@ -385,17 +398,18 @@ static enum ptl_status status_of(const struct ptl_json_reader *r)
     return r->too_deep ? PTL_E_TOO_BIG : PTL_E_FORMAT;
 }
 
-static struct ptl_json_reader reader_on(struct ptl_span text, uint32_t depth_max)
+static void begin_reading(struct ptl_json_reader *r, struct ptl_span text, uint32_t depth_max)
 {
     PTL_ASSERT(text.ptr != NULL || text.len == 0);
     // An empty text may come without a pointer, and nothing may be added to that one.
-    const uint8_t *begin = text.len > 0 ? text.ptr : (const uint8_t *)"";
-    return (struct ptl_json_reader){
-        .begin = begin,
-        .at = begin,
-        .end = begin + text.len,
-        .depth_max = depth_max < PTL_JSON_DEPTH_MAX ? depth_max : PTL_JSON_DEPTH_MAX,
-    };
+    r->begin = text.len > 0 ? text.ptr : (const uint8_t *)"";
+    r->at = r->begin;
+    r->end = r->begin + text.len;
+    r->depth_max = depth_max < PTL_JSON_DEPTH_MAX ? depth_max : PTL_JSON_DEPTH_MAX;
+    r->inside = false;
+    r->too_deep = false;
+    r->error.offset = 0;
+    r->error.reason = NULL;
 }
 
 static bool text_ends(struct ptl_json_reader *r, const uint8_t *p)
@@ -413,7 +427,8 @@ enum ptl_status ptl_json_check(struct ptl_span text, uint32_t depth_max,
 {
     PTL_ASSERT(value != NULL);
     PTL_ASSERT(error != NULL);
-    struct ptl_json_reader r = reader_on(text, depth_max);
+    struct ptl_json_reader r;
+    begin_reading(&r, text, depth_max);
     const uint8_t *p = value_end(&r, r.at, value);
     if (p == NULL || !text_ends(&r, p)) {
         *error = r.error;
@@ -427,7 +442,7 @@ enum ptl_status ptl_json_read_object(struct ptl_json_reader *r, struct ptl_span 
 {
     PTL_ASSERT(r != NULL);
     PTL_ASSERT(depth_max >= 1);
-    *r = reader_on(text, depth_max);
+    begin_reading(r, text, depth_max);
     r->depth_max--; // the object itself
     const uint8_t *p = skip_space(r->at, r->end);
     if (p == r->end || *p != '{') {

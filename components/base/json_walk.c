@@ -122,22 +122,14 @@ static size_t encode_utf8(uint32_t code, uint8_t *out)
         out[0] = (uint8_t)code;
         return 1;
     }
-    if (code < 0x800) {
-        out[0] = (uint8_t)(0xc0 | code >> 6);
-        out[1] = (uint8_t)(0x80 | (code & 0x3f));
-        return 2;
+    static const uint8_t leads[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t len = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--) {
+        out[i] = (uint8_t)(0x80 | (code & 0x3f));
+        code >>= 6;
     }
-    if (code < 0x10000) {
-        out[0] = (uint8_t)(0xe0 | code >> 12);
-        out[1] = (uint8_t)(0x80 | (code >> 6 & 0x3f));
-        out[2] = (uint8_t)(0x80 | (code & 0x3f));
-        return 3;
-    }
-    out[0] = (uint8_t)(0xf0 | code >> 18);
-    out[1] = (uint8_t)(0x80 | (code >> 12 & 0x3f));
-    out[2] = (uint8_t)(0x80 | (code >> 6 & 0x3f));
-    out[3] = (uint8_t)(0x80 | (code & 0x3f));
-    return 4;
+    out[0] = (uint8_t)(leads[len] | code);
+    return len;
 }
 
 // `p` is the backslash of a `\u` with four hex digits behind it, `code` their value. Takes the
@@ -159,8 +151,7 @@ static const uint8_t *decode_pair(const uint8_t *p, const uint8_t *end, uint32_t
 // it. Bytes of characters that are not escaped come one by one.
 static const uint8_t *decode(const uint8_t *p, const uint8_t *end, uint8_t *out, size_t *len)
 {
-    static const char plain[] = "bfnrt";
-    static const char means[] = "\b\f\n\r\t";
+    static const char meanings[] = "b\bf\fn\nr\rt\t";
     *len = 1;
     out[0] = *p;
     if (*p != '\\' || end - p < 2) {
@@ -174,9 +165,9 @@ static const uint8_t *decode(const uint8_t *p, const uint8_t *end, uint8_t *out,
         return p;
     }
     out[0] = p[1]; // quote, backslash and slash mean themselves
-    for (size_t i = 0; i < sizeof(plain) - 1; i++) {
-        if (p[1] == (uint8_t)plain[i]) {
-            out[0] = (uint8_t)means[i];
+    for (size_t i = 0; i < sizeof(meanings) - 1; i += 2) {
+        if (p[1] == (uint8_t)meanings[i]) {
+            out[0] = (uint8_t)meanings[i + 1];
         }
     }
     return p + 2;

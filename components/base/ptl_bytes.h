@@ -47,6 +47,13 @@ void ptl_write_json_escaped(struct ptl_writer *w, struct ptl_span text);
 // RFC 3339 in UTC with milliseconds, `2026-11-24T17:59:26.123Z`; unix_ms within 1970 to 9999.
 void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms);
 
+// The same without bounds, for text of known size on the hot path: they return what is behind the
+// text. `p` must have room for 20 and 24 bytes, all of which may be written.
+#define PTL_U64_TEXT_BYTES     20
+#define PTL_RFC3339_TEXT_BYTES 24
+uint8_t *ptl_put_u64(uint8_t *p, uint64_t value);
+uint8_t *ptl_put_rfc3339(uint8_t *p, int64_t unix_ms);
+
 // Parses RFC 3339 with zone, 1970 to 2199, no second 60 (fraction beyond ms is cut).
 // PTL_E_FORMAT: anything else.
 PTL_MUST_USE enum ptl_status ptl_rfc3339_parse(struct ptl_span text, int64_t *unix_ms);

@@ -41,7 +41,7 @@ static uint8_t *put_date(uint8_t *p, uint32_t days_since_1970)
     return put2(p, day);
 }
 
-void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms)
+uint8_t *ptl_put_rfc3339(uint8_t *text, int64_t unix_ms)
 {
     PTL_ASSERT(unix_ms >= 0);
     PTL_ASSERT(unix_ms < UNIX_MS_OF_10K);
@@ -51,7 +51,6 @@ void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms)
     uint32_t minutes = seconds / 60;
     ms -= seconds * 1000;
 
-    uint8_t text[24];
     uint8_t *p = put_date(text, days);
     *p++ = 'T';
     p = put2(p, minutes / 60);
@@ -63,7 +62,14 @@ void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms)
     *p++ = (uint8_t)('0' + ms / 100);
     p = put2(p, ms % 100);
     *p++ = 'Z';
-    PTL_ASSERT(p == text + sizeof(text));
+    PTL_ASSERT(p == text + PTL_RFC3339_TEXT_BYTES);
+    return p;
+}
+
+void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms)
+{
+    uint8_t text[PTL_RFC3339_TEXT_BYTES];
+    (void)ptl_put_rfc3339(text, unix_ms);
     ptl_write_bytes(w, text, sizeof(text));
 }
 
@@ -89,10 +95,10 @@ static void expect(struct reading *r, char a, char b)
 }
 
 // Exactly `count` digits, a value of low..high.
-static uint32_t number(struct reading *r, int count, uint32_t low, uint32_t high)
+static uint32_t number(struct reading *r, uint32_t count, uint32_t low, uint32_t high)
 {
     uint32_t value = 0;
-    for (int i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (r->at == r->end || *r->at < '0' || *r->at > '9') {
             r->ok = false;
             return low;
@@ -154,6 +160,29 @@ static int32_t zone_minutes(struct reading *r)
     return east ? (int32_t)minutes : -(int32_t)minutes;
 }
 
+enum { YEAR, MONTH, DAY, HOUR, MINUTE, SECOND, PARTS };
+
+// Date and time of day: a zone can carry the first and last hours across a year's end, so that the
+// bound of years is judged in UTC, later.
+static void read_parts(struct reading *r, uint32_t *parts)
+{
+    static const struct {
+        uint16_t low;
+        uint16_t high;
+        uint8_t digits;
+        char after;
+    } rules[PARTS] = {
+        [YEAR] = {1969, 2200, 4, '-'}, [MONTH] = {1, 12, 2, '-'},  [DAY] = {1, 31, 2, 'T'},
+        [HOUR] = {0, 23, 2, ':'},      [MINUTE] = {0, 59, 2, ':'}, [SECOND] = {0, 59, 2, '\0'},
+    };
+    for (int i = 0; i < PARTS; i++) {
+        parts[i] = number(r, rules[i].digits, rules[i].low, rules[i].high);
+        if (i < SECOND) {
+            expect(r, rules[i].after, rules[i].after == 'T' ? 't' : rules[i].after);
+        }
+    }
+}
+
 enum ptl_status ptl_rfc3339_parse(struct ptl_span text, int64_t *unix_ms)
 {
     PTL_ASSERT(text.ptr != NULL || text.len == 0);
@@ -162,27 +191,18 @@ enum ptl_status ptl_rfc3339_parse(struct ptl_span text, int64_t *unix_ms)
         return PTL_E_FORMAT;
     }
     struct reading r = {.at = text.ptr, .end = text.ptr + text.len, .ok = true};
-    // A zone can carry the first and last hours across a year's end: the bound is judged in UTC.
-    uint32_t year = number(&r, 4, 1969, 2200);
-    expect(&r, '-', '-');
-    uint32_t month = number(&r, 2, 1, 12);
-    expect(&r, '-', '-');
-    uint32_t day = number(&r, 2, 1, days_of_month(year, month));
-    expect(&r, 'T', 't');
-    uint32_t hour = number(&r, 2, 0, 23);
-    expect(&r, ':', ':');
-    uint32_t minute = number(&r, 2, 0, 59);
-    expect(&r, ':', ':');
-    uint32_t second = number(&r, 2, 0, 59);
+    uint32_t parts[PARTS];
+    read_parts(&r, parts);
     uint32_t ms = fraction_ms(&r);
     int32_t ahead_minutes = zone_minutes(&r);
-    if (!r.ok || r.at != r.end) {
+    if (!r.ok || r.at != r.end || parts[DAY] > days_of_month(parts[YEAR], parts[MONTH])) {
         return PTL_E_FORMAT;
     }
     // Of 1969 only the last day can reach 1970: the difference is taken signed.
-    int64_t days = (int32_t)days_since_1970(year, month, day);
-    int64_t result = days * MS_PER_DAY + (int64_t)((hour * 60 + minute) * 60 + second) * 1000 + ms -
-                     (int64_t)ahead_minutes * 60000;
+    int32_t days = (int32_t)days_since_1970(parts[YEAR], parts[MONTH], parts[DAY]);
+    int32_t minutes = (int32_t)(parts[HOUR] * 60 + parts[MINUTE]) - ahead_minutes;
+    int64_t result =
+        days * MS_PER_DAY + minutes * INT64_C(60000) + (int64_t)(parts[SECOND] * 1000 + ms);
     if (result < 0 || result >= UNIX_MS_OF_2200) {
         return PTL_E_FORMAT;
     }

@@ -40,8 +40,6 @@ void ptl_write_byte(struct ptl_writer *w, uint8_t byte)
     ptl_write_bytes(w, &byte, 1);
 }
 
-#define U64_DIGITS_MAX 20
-
 // Writes the digits backwards from `end`; returns where they begin. 64-bit division only while the
 // value needs it: it is a library call on 32-bit machines.
 static uint8_t *digits_before(uint8_t *end, uint64_t value)
@@ -62,26 +60,34 @@ static uint8_t *digits_before(uint8_t *end, uint64_t value)
     return end;
 }
 
-void ptl_write_u64(struct ptl_writer *w, uint64_t value)
+uint8_t *ptl_put_u64(uint8_t *p, uint64_t value)
 {
-    uint8_t digits[U64_DIGITS_MAX];
-    uint8_t *end = digits + sizeof(digits);
+    // Twice as long as the text, so that the copy can be of fixed size: a few moves, no call.
+    uint8_t digits[2 * PTL_U64_TEXT_BYTES] = {0};
+    uint8_t *end = digits + PTL_U64_TEXT_BYTES;
     uint8_t *begin = digits_before(end, value);
     PTL_ASSERT(begin >= digits);
-    ptl_write_bytes(w, begin, (size_t)(end - begin));
+    memcpy(p, begin, PTL_U64_TEXT_BYTES);
+    return p + (end - begin);
+}
+
+void ptl_write_u64(struct ptl_writer *w, uint64_t value)
+{
+    uint8_t text[PTL_U64_TEXT_BYTES];
+    uint8_t *end = ptl_put_u64(text, value);
+    ptl_write_bytes(w, text, (size_t)(end - text));
 }
 
 void ptl_write_i64(struct ptl_writer *w, int64_t value)
 {
-    uint8_t digits[U64_DIGITS_MAX + 1];
-    uint8_t *end = digits + sizeof(digits);
-    // Negated as unsigned, so that INT64_MIN is right too.
-    uint8_t *begin = digits_before(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    uint8_t text[1 + PTL_U64_TEXT_BYTES];
+    uint8_t *digits = text;
     if (value < 0) {
-        *--begin = '-';
+        *digits++ = '-';
     }
-    PTL_ASSERT(begin >= digits);
-    ptl_write_bytes(w, begin, (size_t)(end - begin));
+    // Negated as unsigned, so that INT64_MIN is right too.
+    uint8_t *end = ptl_put_u64(digits, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    ptl_write_bytes(w, text, (size_t)(end - text));
 }
 
 static uint8_t hex_digit(uint32_t nibble)

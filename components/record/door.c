@@ -14,39 +14,53 @@ enum field {
     FIELDS
 };
 
-struct field_name {
-    uint8_t len;
-    char text[11];
-};
-
-static const struct field_name field_names[FIELDS] = {
-    [FIELD_EVENT_TYPE] = {10, "event_type"},
-    [FIELD_SOURCE] = {6, "source"},
-    [FIELD_TIMESTAMP] = {9, "timestamp"},
-    [FIELD_SEVERITY] = {8, "severity"},
-    [FIELD_DATA] = {4, "data"},
-    [FIELD_METADATA] = {8, "metadata"},
-};
+#define FIELD_NAME_BYTES_MAX 10
 
 #define RESERVED_PREFIX "petrel."
 // A time stamp written with escapes is undone into this many bytes; the longest sensible one is 35.
 #define TIMESTAMP_BYTES_MAX 64
 
+static bool same(struct ptl_span key, const char *name, size_t len)
+{
+    return key.len == len && memcmp(key.ptr, name, len) == 0;
+}
+#define IS(name) same(key, name, sizeof(name) - 1)
+
+static enum field field_of_plain(struct ptl_span key)
+{
+    return IS("event_type")  ? FIELD_EVENT_TYPE
+           : IS("data")      ? FIELD_DATA
+           : IS("source")    ? FIELD_SOURCE
+           : IS("timestamp") ? FIELD_TIMESTAMP
+           : IS("severity")  ? FIELD_SEVERITY
+           : IS("metadata")  ? FIELD_METADATA
+                             : FIELDS;
+}
+
 // FIELDS if the key is none of them.
 static enum field field_of(struct ptl_span key)
 {
-    for (uint32_t i = 0; i < FIELDS; i++) {
-        if (key.len == field_names[i].len && memcmp(key.ptr, field_names[i].text, key.len) == 0) {
-            return (enum field)i;
-        }
-    }
+    enum field field = field_of_plain(key);
+    uint8_t plain[FIELD_NAME_BYTES_MAX];
+    size_t len;
     // Unknown, or written with escapes.
-    for (uint32_t i = 0; i < FIELDS; i++) {
-        if (ptl_json_text_equals(key, field_names[i].text)) {
-            return (enum field)i;
-        }
+    if (field == FIELDS && ptl_json_unescape(key, plain, sizeof(plain), &len) == PTL_OK) {
+        field = field_of_plain((struct ptl_span){plain, len});
     }
-    return FIELDS;
+    return field;
+}
+
+static struct ptl_span body_of(struct ptl_json_value string)
+{
+    PTL_ASSERT(string.text.len >= 2);
+    return (struct ptl_span){string.text.ptr + 1, string.text.len - 2};
+}
+
+// Whether the type can only be the agent's own; most are told by their first byte.
+static bool is_reserved(struct ptl_span event_type)
+{
+    return (event_type.ptr[0] == RESERVED_PREFIX[0] || event_type.ptr[0] == '\\') &&
+           ptl_json_text_has_prefix(event_type, RESERVED_PREFIX);
 }
 
 // Each of these takes one value into the event; what they return is the reason to refuse it, or
@@ -57,7 +71,7 @@ static const char *take_event_type(struct ptl_event *event, struct ptl_json_valu
     if (value.type != PTL_JSON_STRING) {
         return "event_type must be a string";
     }
-    event->event_type = ptl_json_string_body(value);
+    event->event_type = body_of(value);
     return event->event_type.len > 0 ? NULL : "event_type must not be empty";
 }
 
@@ -66,7 +80,7 @@ static const char *take_source(struct ptl_event *event, struct ptl_json_value va
     if (value.type != PTL_JSON_STRING) {
         return "source must be a string";
     }
-    event->source = ptl_json_string_body(value);
+    event->source = body_of(value);
     return NULL;
 }
 
@@ -77,7 +91,7 @@ static const char *take_timestamp(struct ptl_event *event, struct ptl_json_value
     }
     enum ptl_status status = PTL_E_FORMAT;
     if (value.type == PTL_JSON_STRING) {
-        struct ptl_span body = ptl_json_string_body(value);
+        struct ptl_span body = body_of(value);
         status = ptl_rfc3339_parse(body, &event->unix_ms);
         uint8_t plain[TIMESTAMP_BYTES_MAX];
         size_t len;
@@ -92,7 +106,7 @@ static const char *take_timestamp(struct ptl_event *event, struct ptl_json_value
 static const char *take_severity(struct ptl_event *event, struct ptl_json_value value)
 {
     if (value.type == PTL_JSON_STRING) {
-        struct ptl_span body = ptl_json_string_body(value);
+        struct ptl_span body = body_of(value);
         for (uint32_t i = 0; i < PTL_SEVERITIES; i++) {
             if (ptl_json_text_equals(body, ptl_severity_names[i])) {
                 event->severity = (enum ptl_severity)i;
@@ -176,7 +190,7 @@ static enum ptl_status read_members(struct ptl_json_reader *json, enum ptl_door 
             return refuse(json, value.text.ptr, reason);
         }
         if (field == FIELD_EVENT_TYPE && door == PTL_DOOR_OUTSIDE &&
-            ptl_json_text_has_prefix(event->event_type, RESERVED_PREFIX)) {
+            is_reserved(event->event_type)) {
             (void)refuse(json, value.text.ptr, "event_type is reserved");
             return PTL_E_DENIED;
         }

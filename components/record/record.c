@@ -55,7 +55,7 @@ static uint8_t *put_varint(uint8_t *p, uint64_t value)
     return p;
 }
 
-static uint8_t *put(uint8_t *p, const void *bytes, size_t len)
+static inline uint8_t *put(uint8_t *p, const void *bytes, size_t len)
 {
     if (len > 0) {
         memcpy(p, bytes, len);
@@ -127,11 +127,10 @@ static uint64_t read_varint(struct reading *r, uint64_t max)
     uint64_t value = 0;
     for (uint32_t shift = 0; shift < 64 && r->at < r->end; shift += 7) {
         uint8_t byte = *r->at++;
-        uint64_t part = (uint64_t)(byte & 0x7f) << shift;
-        if (part >> shift != (byte & 0x7f)) {
+        if (shift == 63 && byte > 1) {
             break; // bits beyond the 64th
         }
-        value |= part;
+        value |= (uint64_t)(byte & 0x7f) << shift;
         if (byte < 0x80) {
             if ((byte == 0 && shift > 0) || value > max) {
                 break;
@@ -177,33 +176,50 @@ enum ptl_status ptl_record_decode(struct ptl_span bytes, struct ptl_record *reco
     return PTL_OK;
 }
 
+#define WIRE_SEQ   "{\"seq\":"
+#define WIRE_STAMP ",\"timestamp\":\""
+#define WIRE_ERROR "\",\"ts_err_ms\":"
+#define WIRE_NONE  ",\"timestamp\":null,\"ts_err_ms\":null"
+#define WIRE_MONO  ",\"mono_ms\":"
+
+// Three numbers, of which the last may write its full width, and the stamp.
+_Static_assert(PTL_RECORD_WIRE_OVERHEAD >= sizeof(WIRE_SEQ WIRE_STAMP WIRE_ERROR WIRE_MONO ",}") +
+                                               3 * PTL_U64_TEXT_BYTES + PTL_RFC3339_TEXT_BYTES,
+               "room for what stands around the members");
+_Static_assert(sizeof(WIRE_STAMP WIRE_ERROR) + PTL_RFC3339_TEXT_BYTES >= sizeof(WIRE_NONE),
+               "the form without stamp is the shorter one");
+
+static uint8_t *put_timestamp(uint8_t *p, const struct ptl_record *record)
+{
+    if (!record->has_timestamp) {
+        return PUT_TEXT(p, WIRE_NONE);
+    }
+    p = PUT_TEXT(p, WIRE_STAMP);
+    p = ptl_put_rfc3339(p, record->unix_ms);
+    if (!record->own_clock) {
+        return PUT_TEXT(p, "\"");
+    }
+    p = PUT_TEXT(p, WIRE_ERROR);
+    return ptl_put_u64(p, record->ts_err_ms);
+}
+
 void ptl_record_write_wire(struct ptl_writer *w, uint64_t seq, const struct ptl_record *record)
 {
     PTL_ASSERT(seq <= PTL_SEQ_MAX);
     PTL_ASSERT(record->members.len > 0);
     // Put together aside, so that the event is whole in `w` or absent.
     uint8_t before[PTL_RECORD_WIRE_OVERHEAD];
-    struct ptl_writer head = ptl_writer_on(before, sizeof(before));
-    ptl_write_bytes(&head, "{\"seq\":", 7);
-    ptl_write_u64(&head, seq);
-    if (!record->has_timestamp) {
-        ptl_write_text(&head, ",\"timestamp\":null,\"ts_err_ms\":null");
-    } else {
-        ptl_write_bytes(&head, ",\"timestamp\":\"", 14);
-        ptl_write_rfc3339(&head, record->unix_ms);
-        ptl_write_byte(&head, '"');
-        if (record->own_clock) {
-            ptl_write_text(&head, ",\"ts_err_ms\":");
-            ptl_write_u64(&head, record->ts_err_ms);
-        }
-    }
-    ptl_write_text(&head, ",\"mono_ms\":");
-    ptl_write_u64(&head, record->mono_ms);
-    ptl_write_byte(&head, ',');
-    PTL_ASSERT(!head.overflow);
+    uint8_t *p = PUT_TEXT(before, WIRE_SEQ);
+    p = ptl_put_u64(p, seq);
+    p = put_timestamp(p, record);
+    p = PUT_TEXT(p, WIRE_MONO);
+    p = ptl_put_u64(p, record->mono_ms);
+    p = PUT_TEXT(p, ",");
+    size_t before_len = (size_t)(p - before);
+    PTL_ASSERT(before_len < sizeof(before));
 
     size_t len_before = w->len;
-    ptl_write_bytes(w, before, head.len);
+    ptl_write_bytes(w, before, before_len);
     ptl_write_span(w, record->members);
     ptl_write_byte(w, '}');
     if (w->overflow) {
