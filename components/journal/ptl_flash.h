@@ -2,7 +2,8 @@
 //
 // A port fills one constant struct. What it promises (the journal is built on this and no more):
 //   - sync is a barrier: everything programmed or erased before it is on the medium after it;
-//   - a program call stays inside one block, is aligned to prog_bytes and a multiple of it long, and
+//   - a program call stays inside one block, is aligned to prog_bytes and a multiple of it long,
+//   and
 //     each unit of prog_bytes is programmed once per erase;
 //   - erase leaves every byte 0xFF (a file must really write them);
 //   - a unit that cannot be read back returns PTL_E_IO for that read, never a fault;
@@ -17,7 +18,8 @@
 
 struct ptl_flash {
     void *ctx;
-    uint32_t block_bytes; // erase unit, 512 to 1 MiB, multiple of prog_bytes
+    uint32_t block_bytes; // erase unit, 2 KiB to 1 MiB, multiple of prog_bytes (a port may join
+                          // several smaller erase units into one block)
     uint32_t block_count; // 3 at least
     uint32_t prog_bytes;  // program granularity: 1, 2, 4 ... PTL_FLASH_PROG_BYTES_MAX
 
