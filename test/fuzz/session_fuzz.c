@@ -3,21 +3,9 @@
 // both server (raw messages, and well-formed ones built around the input so that the deep paths are
 // reached) and owner (link, time, writing). Runs under libFuzzer, and with fixed inputs as the unit
 // test realtime_random.
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "ptl_session.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 struct input {
     const uint8_t *at;
@@ -62,12 +50,7 @@ static void check_event(const struct ptl_session *s, const struct ptl_session_ev
 static void receive(struct ptl_session *s, const uint8_t *bytes, size_t len, bool binary,
                     uint64_t now_ms)
 {
-    // Exactly as long as the message, so that a read beyond it is seen.
-    uint8_t *copy = malloc(len > 0 ? len : 1);
-    CHECK(copy != NULL);
-    if (len > 0) {
-        memcpy(copy, bytes, len);
-    }
+    uint8_t *copy = exact_copy(bytes, len);
     bool was_down = s->state == PTL_SESSION_DOWN;
     struct ptl_session_event event =
         ptl_session_recv(s, (struct ptl_span){copy, len}, binary, now_ms);
