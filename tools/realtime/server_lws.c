@@ -165,17 +165,26 @@ static int send_refusal(struct lws *wsi, const struct ptl_rt_refusal *r)
     return -1;
 }
 
-static const char *query_value(struct lws *wsi, const char *name, char *out, int out_bytes)
+// The library looks through the query with the caller's buffer, so one too short for an earlier
+// parameter hides a later one: look through it with one that fits all, then copy.
+static const char *query_value(struct lws *wsi, const char *name, char *out, size_t out_bytes)
 {
-    return lws_get_urlarg_by_name_safe(wsi, name, out, out_bytes) >= 0 ? out : NULL;
+    static char scratch[KEY_BYTES_MAX];
+    int len = lws_get_urlarg_by_name_safe(wsi, name, scratch, sizeof scratch);
+    if (len < 0 || (size_t)len >= out_bytes) {
+        return NULL;
+    }
+    memcpy(out, scratch, (size_t)len);
+    out[len] = '\0';
+    return out;
 }
 
-static const char *api_key(struct lws *wsi, char *out, int out_bytes)
+static const char *api_key(struct lws *wsi, char *out, size_t out_bytes)
 {
     static const char header[] = "x-api-key:";
     int header_len = (int)sizeof header - 1;
     if (lws_hdr_custom_length(wsi, header, header_len) > 0) {
-        return lws_hdr_custom_copy(wsi, out, out_bytes, header, header_len) > 0 ? out : NULL;
+        return lws_hdr_custom_copy(wsi, out, (int)out_bytes, header, header_len) > 0 ? out : NULL;
     }
     return query_value(wsi, "apikey", out, out_bytes);
 }
