@@ -151,7 +151,7 @@ static void join_sent(struct ptl_session_channel *channel, uint32_t ref, uint64_
     channel->state = CHANNEL_JOINING;
     channel->join_ref = ref;
     channel->join_begins_ms = now_ms;
-    channel->token_due = false; // it went with the join
+    PTL_ASSERT(!channel->token_due); // it goes with the join
 }
 
 // Exact cadence: the next one is due one interval after this one was, unless that is over already.

@@ -359,8 +359,8 @@ static void eager_sends_rare_records_at_once(void **state)
     in = live_since(now_ms);
     assert_sends(&b, &in, now_ms, LIVE);
     // A flood saturates the measure instead of wrapping it.
-    ptl_batch_offered(&b, UINT32_MAX, now_ms);
-    ptl_batch_offered(&b, UINT32_MAX, now_ms);
+    ptl_batch_offered(&b, UINT32_C(1) << 31, now_ms);
+    ptl_batch_offered(&b, UINT32_C(1) << 31, now_ms);
     assert_waits(&b, &in, now_ms, now_ms + 50);
     // Silence empties it.
     in = live_since(now_ms + 100000);
