@@ -29,6 +29,36 @@ struct ptl_flight *ptl_agent_flight_free(struct ptl_agent *a)
     return NULL;
 }
 
+static bool flights_touch(const struct ptl_flight *low, const struct ptl_flight *high)
+{
+    return low->state == PTL_FLIGHT_RESEND && high->state == PTL_FLIGHT_RESEND &&
+           low->epoch == high->epoch && low->seqs.end == high->seqs.begin;
+}
+
+// Two neighbours that both wait to be sent again become one.
+static bool flights_merge(struct ptl_agent *a)
+{
+    for (uint32_t i = 0; i < a->flight_count; i++) {
+        for (uint32_t k = 0; k < a->flight_count; k++) {
+            if (flights_touch(&a->flights[i], &a->flights[k])) {
+                a->flights[i].seqs.end = a->flights[k].seqs.end;
+                a->flights[k].state = PTL_FLIGHT_FREE;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+uint32_t ptl_agent_flights_room(struct ptl_agent *a)
+{
+    uint32_t room = 0;
+    for (uint32_t i = 0; i < a->flight_count; i++) {
+        room += a->flights[i].state == PTL_FLIGHT_FREE;
+    }
+    return room == 0 && flights_merge(a) ? 1 : room;
+}
+
 uint32_t ptl_agent_in_flight(const struct ptl_agent *a)
 {
     uint32_t count = 0;

@@ -51,6 +51,8 @@ const struct ptl_end *ptl_agent_ends(const struct ptl_agent *a, uint32_t *count)
 
 // agent_flight.c: what was sent and is not settled.
 struct ptl_flight *ptl_agent_flight_free(struct ptl_agent *a);
+// Free slots. Where there is none, makes one out of two that may become one.
+uint32_t ptl_agent_flights_room(struct ptl_agent *a);
 uint32_t ptl_agent_in_flight(const struct ptl_agent *a);
 bool ptl_agent_resend_waits(const struct ptl_agent *a);
 bool ptl_agent_replay_in_flight(const struct ptl_agent *a, uint64_t seq);

@@ -208,23 +208,20 @@ static struct ptl_batch_input input(const struct ptl_agent *a)
     return in;
 }
 
-static bool flights_are_full(const struct ptl_agent *a)
-{
-    for (uint32_t i = 0; i < a->flight_count; i++) {
-        if (a->flights[i].state == PTL_FLIGHT_FREE) {
-            return false;
-        }
-    }
-    return true;
-}
-
 struct ptl_batch_decision ptl_agent_decide(struct ptl_agent *a, uint64_t now_ms)
 {
     struct ptl_batch_input in = input(a);
     bool journal_busy = a->journal != NULL && ptl_journal_is_pending(a->journal);
     in.replay_waiting = in.replay_waiting && !journal_busy;
-    if (flights_are_full(a)) {
+    uint32_t room = ptl_agent_flights_room(a);
+    if (room == 0) {
         return (struct ptl_batch_decision){.wake_at_ms = PTL_NEVER};
+    }
+    if (room == 1) {
+        // The last slot is kept for the rest of a batch that is cut smaller when it goes again:
+        // with new batches in all of them, those that wait to be sent again could never leave.
+        in.live_count = 0;
+        in.replay_waiting = in.control_waiting = false;
     }
     struct ptl_batch_decision decision = ptl_batch_decide(&a->batch, &in, now_ms);
     if (decision.events_max > a->events_cap) {
