@@ -269,5 +269,7 @@ uint64_t ptl_sim_drain_bound_ms(const struct ptl_sim_world *w)
     if (w->cfg.batch.messages_per_1000_s > 0) {
         batch_ms += 1000000u / w->cfg.batch.messages_per_1000_s;
     }
-    return link_ms + batches * batch_ms + 4u * 10000u; // twice resent for want of a receipt
+    // Where receipts stayed away, the probe for them may just have begun its longest wait.
+    uint64_t receipt_ms = w->cfg.delivery == PTL_STORED ? 320000u + 4u * 10000u : 0;
+    return link_ms + batches * batch_ms + receipt_ms;
 }

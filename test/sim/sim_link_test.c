@@ -317,6 +317,19 @@ static void message_lost_after_ack(struct level level)
     all_stored_and_free(w, 5);
 }
 
+// Receipts stay away for longer than there are slots to remember unsettled batches.
+static void receipts_away(struct level level)
+{
+    struct ptl_sim_config cfg = config_at(level);
+    cfg.queue_bytes = 524288;
+    cfg.flight_count = 6;
+    struct ptl_sim_world *w = world_new(&cfg);
+    w->receiver.faults.receipt_drop_permille = 1000;
+    ptl_sim_world_rate(w, RATE, BYTES);
+    ptl_sim_world_run(w, MINUTE_MS);
+    all_stored_and_free(w, 1000);
+}
+
 static void foreign_receipts(struct level level)
 {
     struct ptl_sim_world *w = world_at_rate(level);
@@ -464,6 +477,7 @@ AT(receipts_lost, at_stored)
 AT(receipts_late, at_stored)
 AT(last_receipt_lost, at_stored)
 AT(message_lost_after_ack, at_stored)
+AT(receipts_away, at_stored)
 AT(foreign_receipts, at_stored)
 AT(clock_jumps, NULL)
 AT(idle_sleeps, NULL)
@@ -498,6 +512,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_receipts_late),
         cmocka_unit_test(test_last_receipt_lost),
         cmocka_unit_test(test_message_lost_after_ack),
+        cmocka_unit_test(test_receipts_away),
         cmocka_unit_test(test_foreign_receipts),
         cmocka_unit_test(test_clock_jumps),
         cmocka_unit_test(test_idle_sleeps),
