@@ -13,7 +13,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { startServer } from '../integration/server_process.mjs'
+import { startServer } from '../integration/server/process.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const WebSocket = createRequire(join(here, '../integration/package.json'))('ws')

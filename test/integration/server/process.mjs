@@ -1,5 +1,5 @@
 // Starts petrel-realtime for a test, on a free port with its own secret and certificates, and
-// stops it again.
+// stops it again. Its counters are in DIR/stats.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,7 +11,9 @@ export async function startServer(binary, { secret, args = [] }) {
   const secretFile = join(dir, 'secret')
   writeFileSync(secretFile, secret, { mode: 0o600 })
   const child = spawn(binary, ['--listen', '127.0.0.1:0', '--tls-dir', join(dir, 'tls'),
-    '--jwt-secret-file', secretFile, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    '--jwt-secret-file', secretFile, '--stats-file', join(dir, 'stats'), ...args],
+  { stdio: ['ignore', 'pipe', 'inherit'] })
+  process.on('exit', () => child.kill('SIGKILL')) // a failed test leaves nothing behind
   const exited = new Promise((resolve) => { child.on('exit', (code, sig) => resolve(code ?? sig)) })
   const ready = await new Promise((resolve, reject) => {
     let text = ''
