@@ -17,7 +17,7 @@ struct ptl_queue {
     uint8_t *buf;
     size_t cap;
     size_t head, tail; // oldest entry, next free byte
-    size_t wrap;       // where the entries before a wrap end, cap if there is none
+    size_t wrap;       // where the entries before a wrap end; only while there is one
     size_t used_bytes; // of entries not yet given back
     size_t reserved;   // where a reservation lies, SIZE_MAX without one
     size_t reserved_bytes;

@@ -3,7 +3,7 @@
 // An entry is a head of 16 bytes and the record, rounded up to 8. Entries never wrap: one that does
 // not fit behind the last goes to the front, and `wrap` is where the ones before it end.
 //
-//   tail > head      | free |e|e|e|e| free |        wrap == cap
+//   tail > head      | free |e|e|e|e| free |        wrap means nothing
 //                           head    tail
 //   tail <= head     |e|e|e| free |e|e|e|e|gap|     the gap is smaller than the entry that went
 //                          tail   head    wrap      to the front
@@ -70,7 +70,7 @@ void ptl_queue_init(struct ptl_queue *q, uint8_t *buf, size_t cap)
     PTL_ASSERT(buf != NULL);
     PTL_ASSERT(cap % ALIGN == 0);
     PTL_ASSERT(cap >= CAP_MIN && cap <= UINT32_MAX);
-    *q = (struct ptl_queue){.buf = buf, .cap = cap, .wrap = cap, .reserved = NOT_RESERVED};
+    *q = (struct ptl_queue){.buf = buf, .cap = cap, .reserved = NOT_RESERVED};
 }
 
 void ptl_queue_clear(struct ptl_queue *q)
@@ -193,7 +193,7 @@ struct ptl_queue_cursor ptl_queue_seek(const struct ptl_queue *q, uint64_t seq)
     return cursor;
 }
 
-// Sets the flag on the held entries of the range; returns how many did not have it.
+// Sets the flag on the entries of the range; returns how many did not have it.
 static uint32_t set_flag(struct ptl_queue *q, struct ptl_range range, uint32_t flag)
 {
     PTL_ASSERT(range.begin <= range.end);
@@ -204,7 +204,7 @@ static uint32_t set_flag(struct ptl_queue *q, struct ptl_range range, uint32_t f
         if (e.seq >= range.end) {
             break;
         }
-        if (e.seq >= range.begin && (e.flags & (flag | FLAG_RELEASED)) == 0) {
+        if (e.seq >= range.begin && (e.flags & flag) == 0) {
             e.flags |= flag;
             store(q, at, e);
             changed++;
@@ -228,18 +228,13 @@ static void give_back(struct ptl_queue *q)
             return;
         }
         size_t end = q->head + entry_bytes(e.len);
-        bool to_front = is_wrapped(q) && end == q->wrap;
+        q->head = is_wrapped(q) && end == q->wrap ? 0 : end;
         q->used_bytes -= entry_bytes(e.len);
-        q->head = to_front ? 0 : end;
-        if (to_front) {
-            q->wrap = q->cap;
-        }
     }
     PTL_ASSERT(q->head == q->tail);
     PTL_ASSERT(q->count == 0);
     q->head = 0;
     q->tail = 0;
-    q->wrap = q->cap;
 }
 
 uint32_t ptl_queue_release(struct ptl_queue *q, struct ptl_range range)

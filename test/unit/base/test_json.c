@@ -98,6 +98,31 @@ static void test_every_prefix_is_refused(void **state)
     }
 }
 
+// Any byte at any place of a string: those that need a look get it wherever eight bytes at a time
+// are looked at.
+static void test_every_byte_at_every_place(void **state)
+{
+    (void)state;
+    for (size_t place = 1; place <= 20; place++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            char text[] = "\"abcdefghijklmnopqrst\"";
+            text[place] = (char)byte;
+            struct ptl_json_error error = {.offset = SIZE_MAX};
+            enum ptl_status status = check(text, sizeof(text) - 1, 1, &error);
+            if (byte == '"') {
+                assert_int_equal(error.offset, place + 1); // what stands behind the string
+            } else if (byte == '\\') {
+                bool escape = place < 20 && strchr("bfnrt", text[place + 1]) != NULL;
+                assert_int_equal(status, escape ? PTL_OK : PTL_E_FORMAT);
+            } else if (byte < 0x20 || byte >= 0x80) {
+                assert_int_equal(error.offset, place);
+            } else {
+                assert_int_equal(status, PTL_OK);
+            }
+        }
+    }
+}
+
 static size_t nested(char *buf, uint32_t depth, bool objects)
 {
     size_t len = 0;
@@ -447,6 +472,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_corner_cases),
         cmocka_unit_test(test_every_prefix_is_refused),
+        cmocka_unit_test(test_every_byte_at_every_place),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_value_spans_leave_white_space_out),
         cmocka_unit_test(test_iterating),

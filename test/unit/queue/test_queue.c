@@ -119,6 +119,23 @@ static void test_wraps(void **state)
     assert_int_equal(append(&q, 9, 240, 240), PTL_OK); // empty again: all of it in one piece
 }
 
+// Wrapped, and the last free bytes are taken to the last one.
+static void test_wrapped_room_is_used_up(void **state)
+{
+    (void)state;
+    uint8_t buf[256];
+    struct ptl_queue q;
+    ptl_queue_init(&q, buf, sizeof(buf));
+    for (uint64_t i = 1; i <= 4; i++) {
+        assert_int_equal(append(&q, i, 48, 48), PTL_OK);
+    }
+    assert_int_equal(ptl_queue_release(&q, (struct ptl_range){1, 3}), 2);
+    assert_int_equal(append(&q, 5, 48, 48), PTL_OK);
+    assert_int_equal(append(&q, 6, 49, 49), PTL_E_FULL);
+    assert_int_equal(append(&q, 6, 48, 48), PTL_OK);
+    assert_int_equal(ptl_queue_used_bytes(&q), 256);
+}
+
 static void test_middle_release_gives_back_later(void **state)
 {
     (void)state;
@@ -349,6 +366,7 @@ int main(void)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_misuse_is_caught),
         cmocka_unit_test(test_wraps),
+        cmocka_unit_test(test_wrapped_room_is_used_up),
         cmocka_unit_test(test_middle_release_gives_back_later),
         cmocka_unit_test(test_seek_above_the_end),
         cmocka_unit_test(test_clear),
