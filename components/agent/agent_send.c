@@ -201,18 +201,22 @@ static struct ptl_batch_input input(const struct ptl_agent *a)
     };
     bool late = ptl_agent_backlog_waits_for_receipt(a);
     live_input(a, &in);
-    in.resend_waiting = !late && ptl_agent_resend_waits(a);
-    in.replay_waiting = !late && a->journal != NULL && a->journal->held > 0 && !a->replay_empty &&
-                        !a->replay_stalled &&
-                        (a->mode != PTL_MODE_SYNC || a->journal->held > a->journal->held_run);
+    bool resend = ptl_agent_resend_waits(a);
+    bool replay = a->journal != NULL && a->journal->held > 0 && !a->replay_empty &&
+                  (a->mode != PTL_MODE_SYNC || a->journal->held > a->journal->held_run);
+    in.resend_waiting = !late && resend;
+    in.replay_waiting =
+        !late && replay && !a->replay_stalled && !ptl_journal_is_pending(a->journal);
+    if (a->cfg.batch.strict_order &&
+        ((resend && !in.resend_waiting) || (replay && !in.replay_waiting))) {
+        in.live_count = 0; // what is older cannot go right now, and nothing may pass it
+    }
     return in;
 }
 
 struct ptl_batch_decision ptl_agent_decide(struct ptl_agent *a, uint64_t now_ms)
 {
     struct ptl_batch_input in = input(a);
-    bool journal_busy = a->journal != NULL && ptl_journal_is_pending(a->journal);
-    in.replay_waiting = in.replay_waiting && !journal_busy;
     uint32_t room = ptl_agent_flights_room(a);
     if (room == 0) {
         return (struct ptl_batch_decision){.wake_at_ms = PTL_NEVER};
