@@ -44,9 +44,10 @@ enum ptl_door {
 // Reads one event from JSON text: an object with `event_type` (string, required, not empty), `data`
 // (object, required), and optionally `source` (string), `timestamp` (RFC 3339 string with zone,
 // 1970 to 2199, or null), `severity` (one of the five, default info), `metadata` (object or null).
-// An unknown or doubled top-level member is refused; names are compared unescaped. PTL_E_FORMAT not
-// JSON, or not an event       PTL_E_TOO_BIG  above limits PTL_E_DENIED   a reserved event_type On
-// failure *error names the byte offset and the reason: a member that is missing at the closing
+// An unknown or doubled top-level member is refused; names are compared unescaped.
+// PTL_E_FORMAT   not JSON, or not an event       PTL_E_TOO_BIG  above limits
+// PTL_E_DENIED   a reserved event_type
+// On failure *error names the byte offset and the reason: a member that is missing at the closing
 // bracket, one that is wrong at its value, an unknown or doubled one at its name, an event above
 // event_bytes_max at 0. Never reads outside `text`.
 PTL_MUST_USE enum ptl_status ptl_event_parse(struct ptl_span text, enum ptl_door door,
