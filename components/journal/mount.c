@@ -190,7 +190,7 @@ static void decide_end(struct ptl_journal *j, bool block_lost)
         ptl_jn_gaps_cut(j, end.epoch, end.next, &named);
         uint64_t at_most = j->cfg.flash->block_bytes / (PTL_JN_ENTRY_HEAD + 1u);
         at_most += named;
-        at_most += j->run.mode == PTL_MODE_RAM ? j->run.ram_records_max : 0;
+        at_most += j->run.ram_records_max; // whatever the mark: one that says RAM may be lost too
         end.at_most = at_most < UINT32_MAX ? (uint32_t)at_most : UINT32_MAX;
         end.how = PTL_TORN;
     }

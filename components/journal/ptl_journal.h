@@ -133,13 +133,16 @@ PTL_MUST_USE enum ptl_status ptl_journal_format(const struct ptl_journal_config 
 // PTL_E_AGAIN, PTL_E_FULL (gap slots), PTL_E_IO, PTL_E_TOO_BIG (all 2^24 runs are used up: format)
 PTL_MUST_USE enum ptl_status ptl_journal_run_open(struct ptl_journal *j, uint64_t epoch,
                                                   enum ptl_mode mode, uint32_t ram_records_max);
-// Appends MODE if it differs from the mark. `next` = lowest seq not yet allotted.
+// Appends MODE if it differs from the mark. `next` = lowest seq not yet allotted. Down: before the
+// first record that is accepted under the weaker mode; leaving PTL_MODE_SYNC the caller must also
+// see ptl_journal_sync() succeed before that. Up: only once every accepted record has been appended
+// (or synced, for PTL_MODE_SYNC). PTL_E_AGAIN, PTL_E_FULL (gap slots), PTL_E_IO
 PTL_MUST_USE enum ptl_status ptl_journal_mode_set(struct ptl_journal *j, enum ptl_mode mode,
                                                   uint64_t next);
 // Appends END (closed, exact next) and adds it to `ends`; sync afterwards. Only when nothing of the
 // run is only in RAM.
 PTL_MUST_USE enum ptl_status ptl_journal_run_close(struct ptl_journal *j, uint64_t next);
-// Remembers the device id.
+// Remembers the device id.   PTL_E_TOO_BIG (64 bytes), PTL_E_AGAIN, PTL_E_FULL, PTL_E_IO
 PTL_MUST_USE enum ptl_status ptl_journal_device_set(struct ptl_journal *j, const char *device);
 
 // Appends one record of the present run; `seq` at or above run.next, holes allowed. `sent`: it was
@@ -204,7 +207,8 @@ void ptl_journal_mark_sent(struct ptl_journal *j, uint64_t seq_end);
 
 // Declares a gap and releases its seqs, in one entry. Touching gaps of one epoch, reason and kind
 // merge. `held_count` of the records in it were held here (0 for records that lived in RAM).
-// PTL_E_FULL   all slots are taken: wait for confirmations    PTL_E_AGAIN, PTL_E_IO
+// Held records that a block change gave up in the meantime keep their overflow gap and are left
+// out. PTL_E_FULL   all slots are taken: wait for confirmations    PTL_E_AGAIN, PTL_E_IO
 PTL_MUST_USE enum ptl_status ptl_journal_gap_add(struct ptl_journal *j, const struct ptl_gap *gap,
                                                  uint32_t held_count);
 // Forgets the part of gaps of `epoch` that lies within `covered` (a receipt or an acknowledged

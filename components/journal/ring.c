@@ -126,7 +126,7 @@ static enum ptl_status give_up(struct ptl_journal *j)
         return PTL_E_IO;
     }
     if (slots > PTL_GAPS_MAX - (uint32_t)j->gap_count ||
-        (slots > 0 && give_up_pass(j, victim, true) == UINT32_MAX)) {
+        give_up_pass(j, victim, true) == UINT32_MAX) {
         j->p.blocked = true;
         return PTL_E_FULL;
     }
