@@ -5,8 +5,10 @@ set(PETREL_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Wvla
                     -Wmissing-prototypes -Werror)
 
 # petrel_component(<name> SOURCES a.c ... DEPS base ...): static library petrel_<name>.
+# Freestanding: the core has no C library behind it but five functions (test/tidy/core_symbols.sh).
 function(petrel_component name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})
+  set_property(GLOBAL APPEND PROPERTY PETREL_COMPONENTS ${name})
   add_library(petrel_${name} STATIC ${arg_SOURCES})
   target_include_directories(petrel_${name} PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
   target_compile_options(petrel_${name} PRIVATE ${PETREL_WARNINGS} -ffunction-sections
