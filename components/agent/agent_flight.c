@@ -177,8 +177,11 @@ static void release_holes(struct ptl_agent *a)
     }
 }
 
+// The journal counts released ranges above its cursor, and cannot know where numbers have holes, as
+// between two runs: what was read and is in flight no more lies behind the cursor.
 static bool release_replay(struct ptl_agent *a, struct ptl_flight *f)
 {
+    ptl_journal_release_below(a->journal, ptl_agent_replay_low(a));
     if (ptl_journal_release(a->journal, f->seqs) != PTL_OK) {
         f->state = PTL_FLIGHT_SETTLED; // lower ones first
         return false;
@@ -190,11 +193,20 @@ static bool release_replay(struct ptl_agent *a, struct ptl_flight *f)
     return true;
 }
 
+// Lowest first: each may make room for the next.
 static void retry_settled(struct ptl_agent *a)
 {
-    for (uint32_t i = 0; i < a->flight_count; i++) {
-        if (a->flights[i].state == PTL_FLIGHT_SETTLED) {
-            (void)release_replay(a, &a->flights[i]);
+    for (uint32_t pass = 0; pass < a->flight_count; pass++) {
+        struct ptl_flight *low = NULL;
+        for (uint32_t i = 0; i < a->flight_count; i++) {
+            struct ptl_flight *f = &a->flights[i];
+            if (f->state == PTL_FLIGHT_SETTLED &&
+                (low == NULL || f->seqs.begin < low->seqs.begin)) {
+                low = f;
+            }
+        }
+        if (low == NULL || !release_replay(a, low)) {
+            return;
         }
     }
 }

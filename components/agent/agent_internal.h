@@ -76,6 +76,7 @@ PTL_MUST_USE enum ptl_status ptl_agent_send(struct ptl_agent *a, const struct pt
                                             struct ptl_writer *w);
 bool ptl_agent_control_waits(const struct ptl_agent *a);
 uint64_t ptl_agent_own_floor(const struct ptl_agent *a);
+uint64_t ptl_agent_replay_low(const struct ptl_agent *a);
 
 // agent_receipt.c
 void ptl_agent_receipt(struct ptl_agent *a, struct ptl_span text, uint64_t now_ms);

@@ -26,7 +26,7 @@ static uint64_t queue_low(const struct ptl_agent *a)
 }
 
 // No record of the journal below this seq is held and unsent, nor in flight; 0 where nobody knows.
-static uint64_t replay_low(const struct ptl_agent *a)
+uint64_t ptl_agent_replay_low(const struct ptl_agent *a)
 {
     uint64_t read_to = a->replay.generation == 0 ? 0 : a->replay.seq;
     return ptl_min_u64(read_to, ptl_agent_flight_low(a, PTL_BATCH_REPLAY));
@@ -40,7 +40,7 @@ static uint64_t oldest_held(const struct ptl_agent *a)
         return low;
     }
     uint64_t journal_low = a->journal->held == a->journal->held_run ? a->own_journal_low : 0;
-    uint64_t read_low = replay_low(a);
+    uint64_t read_low = ptl_agent_replay_low(a);
     return ptl_min_u64(low, journal_low > read_low ? journal_low : read_low);
 }
 
@@ -64,7 +64,7 @@ uint64_t ptl_agent_own_floor(const struct ptl_agent *a)
         low = a->boundary; // what is older belongs to the run before
     }
     if (a->journal != NULL && a->journal->held_run > 0) {
-        uint64_t read_low = replay_low(a);
+        uint64_t read_low = ptl_agent_replay_low(a);
         low = ptl_min_u64(low, a->own_journal_low > read_low ? a->own_journal_low : read_low);
     }
     return ptl_min_u64(low, gaps_low(a, a->epoch));
