@@ -3,6 +3,7 @@
 #   petrel::lws_client  libwebsockets (client) + mbedTLS, for the agent
 #   petrel::lws_server  libwebsockets (client and server) + mbedTLS with a test CA, for the tools
 #   petrel::mbedtls     the same mbedTLS as lws_server's, alone
+#   petrel::mbedcrypto  hashes of the agent's mbedTLS, without TLS
 #   petrel::inih        inih with lines of 8 KiB
 #
 # Offline: -DPETREL_DEPS_DIR=<folder with the archives of port/deps.lock>. Results are kept in
@@ -20,6 +21,7 @@ endif()
 set(PETREL_CACHE_DIR ${default_cache} CACHE PATH "Where fetched sources and built libraries are kept")
 set(PETREL_DEPS_DIR "$ENV{PETREL_DEPS_DIR}" CACHE PATH "Folder with the archives, to build offline")
 
+set(PETREL_DEPS_RECIPE 1) # raise it when the way of building below changes
 set(PETREL_LOCK ${PROJECT_SOURCE_DIR}/port/deps.lock)
 set(PETREL_PATCHES ${PROJECT_SOURCE_DIR}/port/lws/patches)
 include(${PROJECT_SOURCE_DIR}/port/lws/options.cmake)
@@ -160,10 +162,9 @@ function(petrel_deps_key variant out)
   execute_process(COMMAND ${PETREL_DEPS_C_COMPILER} -v ERROR_VARIABLE compiler OUTPUT_QUIET)
   file(GLOB inputs ${PETREL_PATCHES}/*.patch
        ${PROJECT_SOURCE_DIR}/port/mbedtls/*.h)
-  list(APPEND inputs ${PETREL_LOCK} ${PROJECT_SOURCE_DIR}/port/lws/options.cmake
-       ${PROJECT_SOURCE_DIR}/port/cmake/deps.cmake)
+  list(APPEND inputs ${PETREL_LOCK} ${PROJECT_SOURCE_DIR}/port/lws/options.cmake)
   set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${inputs})
-  set(text "${variant}|${PETREL_DEPS_C_COMPILER}|${compiler}|${PETREL_DEPS_C_FLAGS}")
+  set(text "${PETREL_DEPS_RECIPE}|${variant}|${PETREL_DEPS_C_COMPILER}|${compiler}|${PETREL_DEPS_C_FLAGS}")
   foreach(input IN LISTS inputs)
     file(SHA256 ${input} hash)
     string(APPEND text "|${hash}")
@@ -233,31 +234,30 @@ endfunction()
 
 find_package(Threads REQUIRED)
 
-function(petrel_mbedtls_target target prefix config)
-  add_library(${target} INTERFACE IMPORTED GLOBAL)
-  target_include_directories(${target} SYSTEM INTERFACE ${prefix}/include
+# Archives as targets, so that CMake keeps the order in which they refer to each other.
+function(petrel_archive_target target file)
+  add_library(${target} STATIC IMPORTED GLOBAL)
+  set_target_properties(${target} PROPERTIES IMPORTED_LOCATION ${file})
+  target_link_libraries(${target} INTERFACE ${ARGN})
+endfunction()
+
+function(petrel_tls_targets prefix config crypto tls lws)
+  petrel_archive_target(${crypto} ${prefix}/lib/libmbedcrypto.a Threads::Threads)
+  target_include_directories(${crypto} SYSTEM INTERFACE ${prefix}/include
                              ${PROJECT_SOURCE_DIR}/port/mbedtls)
-  target_compile_definitions(${target} INTERFACE MBEDTLS_CONFIG_FILE="${config}")
-  target_link_libraries(
-    ${target} INTERFACE ${prefix}/lib/libmbedtls.a ${prefix}/lib/libmbedx509.a
-                        ${prefix}/lib/libmbedcrypto.a Threads::Threads)
+  target_compile_definitions(${crypto} INTERFACE MBEDTLS_CONFIG_FILE="${config}")
+  petrel_archive_target(${tls}_x509 ${prefix}/lib/libmbedx509.a ${crypto})
+  petrel_archive_target(${tls} ${prefix}/lib/libmbedtls.a ${tls}_x509)
+  petrel_archive_target(${lws} ${prefix}/lib/libwebsockets.a ${tls})
 endfunction()
 
 petrel_tls_prefix(client petrel_agent_config.h client_prefix)
-petrel_mbedtls_target(petrel::mbedtls_client ${client_prefix} petrel_agent_config.h)
-# Hashes and HMAC for the port, without TLS.
-add_library(petrel::mbedcrypto INTERFACE IMPORTED GLOBAL)
-target_link_libraries(petrel::mbedcrypto INTERFACE petrel::mbedtls_client)
-add_library(petrel::lws_client INTERFACE IMPORTED GLOBAL)
-target_link_libraries(petrel::lws_client INTERFACE ${client_prefix}/lib/libwebsockets.a
-                                                   petrel::mbedtls_client)
-
+petrel_tls_targets(${client_prefix} petrel_agent_config.h petrel::mbedcrypto
+                   petrel::mbedtls_client petrel::lws_client)
 if(PETREL_TESTS)
   petrel_tls_prefix(server petrel_tools_config.h server_prefix)
-  petrel_mbedtls_target(petrel::mbedtls ${server_prefix} petrel_tools_config.h)
-  add_library(petrel::lws_server INTERFACE IMPORTED GLOBAL)
-  target_link_libraries(petrel::lws_server INTERFACE ${server_prefix}/lib/libwebsockets.a
-                                                     petrel::mbedtls)
+  petrel_tls_targets(${server_prefix} petrel_tools_config.h petrel::mbedcrypto_tools
+                     petrel::mbedtls petrel::lws_server)
 endif()
 
 # -- inih --------------------------------------------------------------------------------------------
