@@ -69,7 +69,7 @@ void ptl_sim_check_sent(struct ptl_sim_world *w, const uint8_t *bytes, size_t le
     struct ptl_sim_run *run = ptl_sim_ledger_run_of(&w->ledger, w->batch.epoch, w->batch.floor);
     for (uint32_t i = 0; i < w->batch.event_count; i++) {
         uint64_t seq = w->batch.events[i].seq;
-        if (w->cfg.durability == PTL_DURABLE_SYNC && run->epoch == d->status.epoch &&
+        if (run->synced && run->journaled && run->epoch == d->status.epoch &&
             seq >= ptl_agent_durable_next(&d->agent)) {
             ptl_sim_fail(w, "seq %" PRIu64 " is sent before it is synced", seq);
         }
@@ -154,7 +154,8 @@ static void facts_check(struct ptl_sim_world *w, const struct ptl_sim_run *run, 
     } else if ((facts & PTL_SIM_GAP_LOST) != 0 && (facts & PTL_SIM_SENT) != 0 &&
                cell->gap_reason != PTL_GAP_REFUSED) {
         wrong = "is said to be lost, which means never sent, and was sent";
-    } else if ((facts & PTL_SIM_STORED) != 0 && cell->stored_id != cell->id) {
+    } else if ((facts & PTL_SIM_STORED) != 0 && (facts & PTL_SIM_POSTED) != 0 &&
+               cell->stored_id != cell->id) {
         wrong = "is stored with another event's data";
     }
     if (wrong != NULL) {
@@ -209,7 +210,7 @@ static void run_judge(struct ptl_sim_world *w, struct ptl_sim_run *run, struct p
     if (shown && run->journaled && run->stop != PTL_SIM_RUNNING && ending == NULL) {
         ptl_sim_fail(w, "the end of epoch %016" PRIx64 " was never said", run->epoch);
     }
-    if (shown && run->journaled && run->stop == PTL_SIM_CLEAN && run->ended &&
+    if (shown && run->journaled && run->stop == PTL_SIM_CLEAN && run->ended && run->end.runs == 1 &&
         (run->end.how != PTL_CLOSED || run->end.next <= run->seq_posted_last)) {
         ptl_sim_fail(w, "epoch %016" PRIx64 " stopped cleanly, its end says %s at %" PRIu64,
                      run->epoch, run->end.how == PTL_CLOSED ? "closed" : "torn", run->end.next);

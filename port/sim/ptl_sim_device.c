@@ -303,6 +303,9 @@ static void accepted(struct ptl_sim_world *w, uint32_t id, uint64_t seq)
         seq <= w->run_seq_last) {
         ptl_sim_fail(w, "seq %" PRIu64 " of a new run is not above the last run", seq);
     }
+    if (run->seq_posted_last == UINT64_MAX && status.media_failed) {
+        run->next = seq; // it goes on where the run on the dead medium stood
+    }
     run->seq_posted_last = seq;
     run->synced = w->cfg.durability == PTL_DURABLE_SYNC;
     run->journaled = media;
