@@ -212,13 +212,9 @@ static int judge_upgrade(struct lws *wsi)
         return 0;
     }
     c->refusal = refusal;
-#if defined(LWS_CONFIRM_UPGRADE_LATER)
     uint64_t wait_ms = refusal->delayed ? server.options->connect_error_delay_ms : 0;
     lws_set_timer_usecs(wsi, (lws_usec_t)wait_ms * LWS_US_PER_MS + 1);
     return LWS_CONFIRM_UPGRADE_LATER;
-#else
-    return send_refusal(wsi, refusal); // a library without our patch: at once
-#endif
 }
 
 static int plain_request(struct lws *wsi, const char *path)

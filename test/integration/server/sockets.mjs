@@ -191,15 +191,19 @@ const steps = {
     }
     const tcp = () => net.connect(server.port, '127.0.0.1')
     const secure = () => tls.connect({ port: server.port, host: '127.0.0.1', ca: server.ca })
-    const upgrade = `GET /socket/websocket?apikey=${mint('--role', 'anon')}&vsn=2.0.0 HTTP/1.1\r\n` +
+    const upgradeWith = (key) => `GET /socket/websocket?apikey=${key}&vsn=2.0.0 HTTP/1.1\r\n` +
       'Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
       'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+    const upgrade = upgradeWith(mint('--role', 'anon'))
     for (let i = 0; i < 30; i++) {
       const noise = randomBytes(1 + Math.floor(Math.random() * 3000))
       poke(tcp, noise)
       poke(secure, noise)
       poke(secure, Buffer.concat([Buffer.from('GET /'), noise]))
       poke(secure, Buffer.concat([Buffer.from(upgrade), noise])) // unmasked, bad opcodes, lengths
+      poke(secure, upgradeWith('bad')) // gone before the answer
+      poke(secure, Buffer.concat([Buffer.from(upgradeWith('bad')), noise]))
+      poke(secure, upgradeWith('bad').repeat(3))
     }
     poke(secure, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
     poke(secure, 'POST /socket/websocket HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello')
