@@ -172,7 +172,7 @@ static void on_adapter_event(struct ptl_agent *a, const struct ptl_adapter_event
         break;
     case PTL_ADAPTER_REFUSED:
         cause_set(a, event->text);
-        ptl_agent_refused(a, event->ref, now_ms);
+        ptl_agent_refused(a, event->ref, event->reaction == PTL_REACT_SHRINK_BATCH, now_ms);
         break;
     case PTL_ADAPTER_RECEIPT:
         ptl_agent_receipt(a, event->text, now_ms);

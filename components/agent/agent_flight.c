@@ -315,7 +315,7 @@ static bool refuse_record(struct ptl_agent *a, struct ptl_flight *f)
     return true;
 }
 
-void ptl_agent_refused(struct ptl_agent *a, uint32_t ref, uint64_t now_ms)
+void ptl_agent_refused(struct ptl_agent *a, uint32_t ref, bool content, uint64_t now_ms)
 {
     struct ptl_flight *f = flight_of(a, ref);
     if (f == NULL) {
@@ -323,6 +323,9 @@ void ptl_agent_refused(struct ptl_agent *a, uint32_t ref, uint64_t now_ms)
         return;
     }
     a->n.refused++;
+    if (!content) {
+        return; // no verdict about the events: as good as no answer, the ack's timer decides
+    }
     (void)ptl_breaker_acked(&a->breaker, now_ms); // the service answers
     uint64_t count = f->seqs.end - f->seqs.begin;
     if (a->carrier.active && a->carrier.ref == ref) {

@@ -61,7 +61,8 @@ void ptl_agent_flight_spilled(struct ptl_agent *a, uint64_t seq);
 void ptl_agent_flights_link_down(struct ptl_agent *a);
 void ptl_agent_flights_forget_replay(struct ptl_agent *a);
 void ptl_agent_acked(struct ptl_agent *a, uint32_t ref, uint64_t now_ms);
-void ptl_agent_refused(struct ptl_agent *a, uint32_t ref, uint64_t now_ms);
+// `content`: the refusal is a verdict on what the batch holds; otherwise it goes out again.
+void ptl_agent_refused(struct ptl_agent *a, uint32_t ref, bool content, uint64_t now_ms);
 void ptl_agent_flights_covered(struct ptl_agent *a, const struct ptl_covered *covered,
                                uint64_t now_ms);
 bool ptl_agent_backlog_waits_for_receipt(const struct ptl_agent *a);

@@ -166,11 +166,25 @@ bool ptl_agent_control_waits(const struct ptl_agent *a)
 
 // -- Decision -------------------------------------------------------------------------------------
 
+// Records of this run in the journal that are not in flight (durability `sync`).
+static uint32_t journal_unsent(const struct ptl_agent *a)
+{
+    uint64_t in_flight = 0;
+    for (uint32_t i = 0; i < a->flight_count; i++) {
+        const struct ptl_flight *f = &a->flights[i];
+        if (f->state != PTL_FLIGHT_FREE && f->flow == PTL_BATCH_REPLAY && f->epoch == a->epoch) {
+            in_flight += f->seqs.end - f->seqs.begin;
+        }
+    }
+    uint64_t held = a->journal->held_run;
+    return held > in_flight ? (uint32_t)(held - in_flight) : 0;
+}
+
 static void live_input(const struct ptl_agent *a, struct ptl_batch_input *in)
 {
     if (a->mode == PTL_MODE_SYNC && a->journal != NULL) {
-        if (!a->replay_stalled && !a->replay_empty && a->journal->held_run > 0) {
-            in->live_count = 1;
+        if (!a->replay_stalled && !a->replay_empty) {
+            in->live_count = journal_unsent(a);
             in->live_bytes = a->live_unsent_bytes;
             in->live_oldest_ms = a->replay_since_ms;
             in->live_critical = a->live_critical;

@@ -384,6 +384,7 @@ static void test_a_refused_batch_is_split_until_the_poison_is_alone(void **state
         if (message_has(&r, "poison")) {
             say(&r, (struct ptl_adapter_event){.type = PTL_ADAPTER_REFUSED,
                                                .ref = ref,
+                                               .reaction = PTL_REACT_SHRINK_BATCH,
                                                .text = PTL_SPAN_OF("payload_size_exceeded")});
         } else {
             ack(&r, ref);
@@ -398,6 +399,26 @@ static void test_a_refused_batch_is_split_until_the_poison_is_alone(void **state
     assert_int_equal(7, s.delivered);
     assert_int_equal(1, s.lost);
     assert_int_equal(0, s.gap_count);
+}
+
+static void test_an_error_that_judges_no_content_is_no_verdict(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct ptl_agent_config cfg = config();
+    rig_init(&r, &cfg);
+    join(&r);
+    post(&r, 1);
+    uint32_t ref = take(&r);
+    uint64_t sent_ms = r.now.mono_ms;
+    say(&r, (struct ptl_adapter_event){.type = PTL_ADAPTER_REFUSED,
+                                       .ref = ref,
+                                       .reaction = PTL_REACT_RETRY,
+                                       .text = PTL_SPAN_OF("internal error")});
+    assert_int_equal(0, status(&r).lost);
+    ack(&r, take(&r));
+    assert_int_equal(sent_ms + cfg.ack_timeout_ms, r.now.mono_ms); // and no fast loop
+    assert_int_equal(1, status(&r).delivered);
 }
 
 static void test_ram_gives_up_the_oldest_only_while_the_link_is_bad(void **state)
@@ -547,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_a_refused_seq_is_never_taken_for_stored),
         cmocka_unit_test(test_malformed_receipts_change_nothing),
         cmocka_unit_test(test_a_refused_batch_is_split_until_the_poison_is_alone),
+        cmocka_unit_test(test_an_error_that_judges_no_content_is_no_verdict),
         cmocka_unit_test(test_ram_gives_up_the_oldest_only_while_the_link_is_bad),
         cmocka_unit_test(test_drain_sends_everything_and_says_the_end),
         cmocka_unit_test(test_drain_without_a_link_ends_at_its_deadline),
