@@ -231,10 +231,11 @@ static enum ptl_want link_want(struct ptl_agent *a, uint64_t now_ms, uint64_t *w
             a->link = PTL_LINK_CLOSING;
             return PTL_WANT_CLOSE;
         }
+        // Also where there is something to send: the socket may never take it.
+        *wake_ms = a->adapter.ops->deadline(a->adapter.ctx);
         if (a->adapter.ops->control_due(a->adapter.ctx, now_ms)) {
             return PTL_WANT_SEND;
         }
-        *wake_ms = a->adapter.ops->deadline(a->adapter.ctx);
         if (a->ready) {
             struct ptl_batch_decision decision = ptl_agent_decide(a, now_ms);
             if (decision.flow != PTL_BATCH_NONE) {
