@@ -86,6 +86,25 @@ static void half_open_idle(struct level level)
     all_stored_and_free(w, 10);
 }
 
+// The socket takes nothing any more and nothing that was sent is outstanding: time alone must show it.
+static void half_open_with_full_buffer(struct level level)
+{
+    struct ptl_sim_config cfg = config_at(level);
+    cfg.queue_bytes = 8192;
+    cfg.link.buffer_bytes = 1500;
+    struct ptl_sim_world *w = world_new(&cfg);
+    ptl_sim_world_half_open(w);
+    ptl_sim_world_rate(w, 2 * RATE, BYTES);
+    ptl_sim_world_run(w, 5000);
+    ptl_sim_world_rate(w, 0, BYTES);
+    ptl_sim_world_run(w, 2 * MINUTE_MS);
+    assert_true(w->device.status.links_lost >= 1);
+    assert_true(ptl_sim_is_joined(w));
+    struct ptl_sim_verdict v = world_finish(w);
+    assert_int_equal(v.stored + v.in_gaps, v.told);
+    world_free(w);
+}
+
 static void slow_link(struct level level)
 {
     struct ptl_sim_config cfg = config_at(level);
@@ -460,6 +479,7 @@ AT(long_blackhole, NULL)
 AT(resets, NULL)
 AT(half_open, NULL)
 AT(half_open_idle, NULL)
+AT(half_open_with_full_buffer, NULL)
 AT(slow_link, NULL)
 AT(server_killed, NULL)
 AT(server_killed_after_ack, NULL)
@@ -495,6 +515,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_resets),
         cmocka_unit_test(test_half_open),
         cmocka_unit_test(test_half_open_idle),
+        cmocka_unit_test(test_half_open_with_full_buffer),
         cmocka_unit_test(test_slow_link),
         cmocka_unit_test(test_server_killed),
         cmocka_unit_test(test_server_killed_after_ack),
