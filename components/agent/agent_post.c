@@ -98,6 +98,9 @@ static enum ptl_status reserve(struct ptl_agent *a, size_t bytes_max, uint8_t **
     if (a->journal != NULL) {
         ptl_agent_spill_begin(a, now_ms);
         ptl_agent_store_work(a, now_ms);
+        if (a->mode != PTL_MODE_RAM) {
+            return PTL_E_FULL; // all of RAM is spilled and the mark says so: nothing goes there now
+        }
         return ptl_queue_reserve(&a->queue, bytes_max, room);
     }
     if (a->breaker.state == PTL_BREAKER_CLOSED) {
@@ -204,8 +207,13 @@ enum ptl_status ptl_agent_accept(struct ptl_agent *a, const struct ptl_event *ev
             ptl_agent_commit_soon(a, now->mono_ms, a->cfg.commit_ms);
         } // else the record goes to the medium once more
     }
-    status =
-        a->mode == PTL_MODE_RAM ? post_ram(a, event, bytes_max, now) : post_journal(a, event, now);
+    status = PTL_E_AGAIN;
+    if (a->mode == PTL_MODE_RAM) {
+        status = post_ram(a, event, bytes_max, now);
+    }
+    if (status == PTL_E_AGAIN && a->mode != PTL_MODE_RAM) { // perhaps only since a moment
+        status = post_journal(a, event, now);
+    }
     if (status == PTL_OK) {
         *seq = a->next_seq - 1;
     } else if (status == PTL_E_TOO_BIG) {
