@@ -283,6 +283,34 @@ static void killed_after_ram_resumed(struct level level)
     world_free(w);
 }
 
+// post, direct while RAM holds it, kill: the post that finds the queue full may be the one that
+// ends the spill, and must not go to RAM behind the mark.
+static void killed_after_queue_full_while_spilling(struct level level)
+{
+    for (uint32_t i = 0; i < 20; i++) {
+        struct ptl_sim_config cfg = config_at(level);
+        cfg.seed = SEED + i;
+        cfg.queue_bytes = 2048;
+        cfg.media_ms_max = 300;
+        struct ptl_sim_world *w = world_new(&cfg);
+        ptl_sim_world_rate(w, 10 * RATE, BYTES);
+        ptl_sim_world_run(w, 1000 + 57 * i);
+        ptl_sim_world_reset(w);
+        ptl_sim_world_blackhole(w, true);
+        assert_true(ptl_sim_world_run_until(w, ptl_sim_is_open, MINUTE_MS));
+        ptl_sim_world_run(w, 100 + 10 * i);
+        ptl_sim_world_blackhole(w, false);
+        ptl_sim_world_run(w, 5000);
+        ptl_sim_world_reset(w);
+        ptl_sim_world_run(w, 5000);
+        ptl_sim_world_kill(w);
+        restart(w);
+        struct ptl_sim_verdict v = world_finish(w);
+        assert_int_equal(v.stored + v.torn + v.in_gaps, v.told);
+        world_free(w);
+    }
+}
+
 // spill run, post, kill, config says sync, start; and the other way round
 static void level_changes_between_runs(struct level level)
 {
@@ -553,6 +581,7 @@ AT(stopped_with_link, NULL)
 AT(stopped_without_link, with_medium)
 AT(stopped_then_power_cut, with_medium)
 AT(killed_after_ram_resumed, with_medium)
+AT(killed_after_queue_full_while_spilling, with_medium)
 AT(level_changes_between_runs, with_medium)
 AT(few_posted_then_power_cut, with_medium)
 AT(journal_full, with_medium)
@@ -584,6 +613,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_stopped_without_link),
         cmocka_unit_test(test_stopped_then_power_cut),
         cmocka_unit_test(test_killed_after_ram_resumed),
+        cmocka_unit_test(test_killed_after_queue_full_while_spilling),
         cmocka_unit_test(test_level_changes_between_runs),
         cmocka_unit_test(test_few_posted_then_power_cut),
         cmocka_unit_test(test_journal_full),

@@ -86,7 +86,8 @@ static void half_open_idle(struct level level)
     all_stored_and_free(w, 10);
 }
 
-// The socket takes nothing any more and nothing that was sent is outstanding: time alone must show it.
+// The socket takes nothing any more and nothing that was sent is outstanding: time alone must show
+// it.
 static void half_open_with_full_buffer(struct level level)
 {
     struct ptl_sim_config cfg = config_at(level);
