@@ -264,9 +264,17 @@ uint64_t ptl_sim_drain_bound_ms(const struct ptl_sim_world *w)
     // a retransmission of the network may hold back what is under way for a minute.
     uint64_t link_ms = 50000 + 60000 + wait_ms + w->cfg.connect_ms + 12000;
     uint64_t per_batch = w->cfg.batch.bytes_max / (w->cfg.event_bytes_max + 200u);
-    uint64_t batches = (s->held + s->held_earlier) / (per_batch > 0 ? per_batch : 1) + 10 +
-                       s->gap_count + s->end_count;
+    if (per_batch > w->cfg.batch.events_max) {
+        per_batch = w->cfg.batch.events_max;
+    }
+    uint64_t batches =
+        (s->held + s->held_earlier + w->app.waiting_count) / (per_batch > 0 ? per_batch : 1) + 10 +
+        s->gap_count + s->end_count;
     uint64_t batch_ms = 2u * (w->cfg.link.latency_ms + w->cfg.link.jitter_ms) + 1100u;
+    batch_ms += w->cfg.receiver.commit_ms + w->cfg.server.forward_ms;
+    if (w->cfg.link.bytes_per_s > 0) {
+        batch_ms += 1000u * (w->cfg.batch.bytes_max + 1000u) / w->cfg.link.bytes_per_s;
+    }
     if (w->cfg.batch.messages_per_1000_s > 0) {
         batch_ms += 1000000u / w->cfg.batch.messages_per_1000_s;
     }

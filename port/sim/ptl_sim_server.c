@@ -239,16 +239,22 @@ static void forward_at(struct ptl_sim_server *s, const struct ptl_sim_frame *fra
     s->forward_tail = message;
 }
 
+// Its channel was closed while the push was under way.
+static void unmatched_reply(struct ptl_sim_server *s, struct ptl_sim_session *session,
+                            const struct ptl_sim_frame *frame, uint64_t due_ms)
+{
+    struct ptl_sim_frame unjoined = *frame;
+    unjoined.join_ref.len = 0;
+    reply_at(s, session, &unjoined,
+             "{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}", due_ms);
+}
+
 static void batch_recv(struct ptl_sim_server *s, struct ptl_sim_session *session,
                        const struct ptl_sim_frame *frame, uint64_t start_ms)
 {
     struct ptl_sim_channel *channel = channel_of(session, frame->topic);
     if (channel == NULL) {
-        // Its channel was closed while the push was under way.
-        struct ptl_sim_frame unjoined = *frame;
-        unjoined.join_ref.len = 0;
-        reply_at(s, session, &unjoined,
-                 "{\"status\":\"error\",\"response\":{\"reason\":\"unmatched topic\"}}", start_ms);
+        unmatched_reply(s, session, frame, start_ms);
         return;
     }
     if (channel != &session->up || !is_text(frame->event, "events")) {
@@ -284,6 +290,10 @@ static void batch_recv(struct ptl_sim_server *s, struct ptl_sim_session *session
 static void presence_recv(struct ptl_sim_server *s, struct ptl_sim_session *session,
                           const struct ptl_sim_frame *frame, uint64_t start_ms)
 {
+    if (has_prefix(frame->topic, UP_PREFIX) && !session->up.joined) {
+        unmatched_reply(s, session, frame, start_ms);
+        return;
+    }
     if (channel_of(session, frame->topic) != &session->up) {
         violation(s, "presence outside the uplink", frame->topic);
         return;

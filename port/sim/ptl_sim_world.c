@@ -206,6 +206,9 @@ void ptl_sim_world_heal(struct ptl_sim_world *w)
     w->server.up_at_ms = w->server.up_at_ms < w->now_ms ? w->server.up_at_ms : w->now_ms;
     w->receiver.up_at_ms = w->receiver.up_at_ms < w->now_ms ? w->receiver.up_at_ms : w->now_ms;
     w->cfg.link.stall_permille = 0;
+    for (uint32_t i = 0; i < PTL_SIM_SESSIONS_MAX; i++) {
+        w->connections[i].link.cfg.stall_permille = 0;
+    }
     ptl_sim_world_rate(w, 0, w->app.data_bytes_max);
     if (!w->device.running) {
         ptl_sim_world_start(w);
