@@ -7,6 +7,7 @@
 //   marks.c    released ranges, gaps and ends in RAM
 //   journal.c  the calls that append, release and read
 //   mount.c    the newest block, its tail, the end of the last run
+//   inspect.c  the same without a write, for tools and ports; not linked where nobody asks
 #pragma once
 
 #include <string.h>
@@ -104,6 +105,8 @@ void ptl_jn_write_data(struct ptl_journal *j, bool sent, struct ptl_span record)
 void ptl_jn_write_state(struct ptl_journal *j);
 void ptl_jn_write_release(struct ptl_journal *j);
 void ptl_jn_write_header(struct ptl_journal *j);
+bool ptl_jn_head_sound(struct ptl_journal *j, uint32_t block, uint8_t fixed[PTL_JN_HEAD_FIXED],
+                       uint32_t *len);
 bool ptl_jn_read_head(struct ptl_journal *j, uint32_t generation, struct ptl_jn_head *head,
                       bool apply);
 bool ptl_jn_read_run(struct ptl_jn_in *in, struct ptl_journal_run *run);
@@ -129,6 +132,10 @@ enum ptl_status ptl_jn_next(struct ptl_journal *j, struct ptl_journal_cursor *c,
 enum ptl_status ptl_jn_room(struct ptl_journal *j, uint32_t bytes);
 bool ptl_jn_opening_costs(struct ptl_journal *j);
 enum ptl_status ptl_jn_open_block(struct ptl_journal *j);
+
+// mount.c
+enum ptl_status ptl_jn_find(struct ptl_journal *j, const struct ptl_journal_config *cfg,
+                            bool *blank);
 
 // marks.c
 uint64_t ptl_jn_unreleased(const struct ptl_journal *j, uint64_t seq, uint64_t *until);

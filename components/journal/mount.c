@@ -65,16 +65,23 @@ static uint32_t scan_newest(struct ptl_journal *j)
     return newest;
 }
 
-// No header anywhere: fit to be formatted unless something else lives here. The first block may be
-// torn by a cut in the very first format.
+// No header anywhere: fit to be formatted unless something else lives here. Only the first block
+// may hold anything, the torn rest of a cut in the very first format; not a whole header that does
+// not fit this geometry, and not one of a later format.
 static enum ptl_status check_blank(struct ptl_journal *j)
 {
-    for (uint32_t block = 1; block < j->cfg.flash->block_count; block++) {
-        if (!is_untouched(j, block)) {
-            return j->p.unreadable ? PTL_E_IO : PTL_E_FORMAT;
-        }
+    uint8_t fixed[PTL_JN_HEAD_FIXED];
+    uint32_t len = 0;
+    bool other =
+        ptl_jn_head_sound(j, 0, fixed, &len) ||
+        (ptl_load_u32(fixed) == PTL_JN_MAGIC && fixed[4] != PTL_JOURNAL_FORMAT && fixed[4] != 0xFF);
+    for (uint32_t block = 1; block < j->cfg.flash->block_count && !other; block++) {
+        other = !is_untouched(j, block);
     }
-    return PTL_OK;
+    if (!other) {
+        return PTL_OK;
+    }
+    return j->p.unreadable ? PTL_E_IO : PTL_E_FORMAT;
 }
 
 // Walks the newest block and takes over what its entries say. Returns where they end; *torn tells
@@ -210,7 +217,8 @@ static enum ptl_status write_decided(struct ptl_journal *j)
     return ptl_jn_opening_costs(j) ? ptl_jn_result(j) : ptl_jn_open_block(j);
 }
 
-static enum ptl_status recover(struct ptl_journal *j, uint32_t generation)
+// Takes over what the newest block says. Writes nothing.
+static enum ptl_status load(struct ptl_journal *j, uint32_t generation)
 {
     struct ptl_jn_head head;
     uint32_t block_bytes = j->cfg.flash->block_bytes;
@@ -230,16 +238,23 @@ static enum ptl_status recover(struct ptl_journal *j, uint32_t generation)
                                    .epoch = head.run.epoch};
     uint32_t end = scan_tail(j, &c, &torn);
     j->p.seq = j->run.next;
-    bool block_lost = successor_was_used(j);
-    if (j->cfg.page_cache && rewrite_newest(j) != PTL_OK) {
-        return PTL_E_IO;
-    }
     j->p.prev_end = end;
     j->p.sealed = torn;
     j->p.tail = ptl_jn_round_up(end, j->cfg.flash->prog_bytes);
     j->p.programmed = j->p.tail;
     j->p.window_len = 0;
-    if (!torn && !j->cfg.page_cache && end < block_bytes) {
+    return ptl_jn_result(j);
+}
+
+// Makes what was loaded safe to go on from, and the medium say how the last run ended.
+static enum ptl_status mend(struct ptl_journal *j)
+{
+    bool block_lost = j->run.open && successor_was_used(j);
+    if (j->cfg.page_cache) {
+        if (rewrite_newest(j) != PTL_OK) {
+            return PTL_E_IO;
+        }
+    } else if (!j->p.sealed && j->p.tail < j->cfg.flash->block_bytes) {
         probe_page(j);
     }
     if (j->run.open) {
@@ -260,9 +275,12 @@ static bool config_fits(const struct ptl_journal_config *cfg)
            cfg->read_buf_bytes >= 64 && cfg->boot[PTL_BOOT_BYTES_MAX] == '\0';
 }
 
-enum ptl_status ptl_journal_mount(struct ptl_journal *j, const struct ptl_journal_config *cfg)
+// Finds and loads the newest block; *blank: there is none, and nothing else either.
+enum ptl_status ptl_jn_find(struct ptl_journal *j, const struct ptl_journal_config *cfg,
+                            bool *blank)
 {
     memset(j, 0, sizeof(*j));
+    *blank = false;
     if (!config_fits(cfg)) {
         return PTL_E_INVALID;
     }
@@ -272,22 +290,29 @@ enum ptl_status ptl_journal_mount(struct ptl_journal *j, const struct ptl_journa
     if (newest == 0) {
         newest = scan_newest(j);
     }
-    enum ptl_status status = PTL_OK;
     if (newest != 0) {
-        status = recover(j, newest);
-    } else {
-        status = check_blank(j);
-        status = status == PTL_OK ? ptl_jn_open_block(j) : status;
+        return load(j, newest);
+    }
+    *blank = true;
+    return check_blank(j);
+}
+
+enum ptl_status ptl_journal_mount(struct ptl_journal *j, const struct ptl_journal_config *cfg)
+{
+    bool blank = false;
+    enum ptl_status status = ptl_jn_find(j, cfg, &blank);
+    if (status == PTL_OK) {
+        status = blank ? ptl_jn_open_block(j) : mend(j);
     }
     if (status == PTL_OK) {
         status = ptl_journal_sync(j);
     }
     j->durable_next = j->run.next;
-    if (status != PTL_OK && status != PTL_E_FORMAT) {
-        j->failed = true; // a medium that would rather be waited for cannot be mounted
-        return PTL_E_IO;
+    if (status == PTL_OK || status == PTL_E_INVALID || status == PTL_E_FORMAT) {
+        return status;
     }
-    return status;
+    j->failed = true; // also where the medium would rather be waited for
+    return PTL_E_IO;
 }
 
 enum ptl_status ptl_journal_format(const struct ptl_journal_config *cfg)

@@ -335,24 +335,32 @@ bool ptl_jn_apply_state(struct ptl_journal *j, struct ptl_jn_in *in, bool whole,
     return !in->bad;
 }
 
+// Whether `block` begins with a whole header of this format, whatever it says; *len is its length.
+bool ptl_jn_head_sound(struct ptl_journal *j, uint32_t block, uint8_t fixed[PTL_JN_HEAD_FIXED],
+                       uint32_t *len)
+{
+    uint8_t crc[4];
+    ptl_jn_copy(j, block, 0, fixed, PTL_JN_HEAD_FIXED);
+    *len = ptl_load_u16(fixed + 6);
+    if (ptl_load_u32(fixed) != PTL_JN_MAGIC || fixed[4] != PTL_JOURNAL_FORMAT ||
+        *len > PTL_JN_HEADER_MAX || *len < PTL_JN_HEAD_FIXED + sizeof(crc)) {
+        return false;
+    }
+    ptl_jn_copy(j, block, *len - 4u, crc, sizeof(crc));
+    return ptl_jn_crc(j, 0, block, 0, *len - 4u) == ptl_load_u32(crc);
+}
+
 // Reads the header of `generation` from its block; with `apply` its state becomes that of *j.
-// false: there is no valid header of that generation.
+// false: there is no valid header of that generation and this geometry.
 bool ptl_jn_read_head(struct ptl_journal *j, uint32_t generation, struct ptl_jn_head *head,
                       bool apply)
 {
     const struct ptl_flash *flash = j->cfg.flash;
     uint32_t block = ptl_jn_block(j, generation);
     uint8_t fixed[PTL_JN_HEAD_FIXED];
-    ptl_jn_copy(j, block, 0, fixed, sizeof(fixed));
-    uint32_t len = ptl_load_u16(fixed + 6);
-    if (ptl_load_u32(fixed) != PTL_JN_MAGIC || fixed[4] != PTL_JOURNAL_FORMAT || fixed[5] > 9 ||
-        1u << fixed[5] != flash->prog_bytes || ptl_load_u32(fixed + 8) != generation ||
-        len > PTL_JN_HEADER_MAX || len < PTL_JN_HEAD_FIXED + 4u) {
-        return false;
-    }
-    uint8_t crc[4];
-    ptl_jn_copy(j, block, len - 4u, crc, sizeof(crc));
-    if (ptl_jn_crc(j, 0, block, 0, len - 4u) != ptl_load_u32(crc)) {
+    uint32_t len = 0;
+    if (!ptl_jn_head_sound(j, block, fixed, &len) || ptl_load_u32(fixed + 8) != generation ||
+        fixed[5] > 9 || 1u << fixed[5] != flash->prog_bytes) {
         return false;
     }
     struct ptl_jn_in in = {.j = j, .block = block, .offset = PTL_JN_HEAD_FIXED, .end = len - 4u};

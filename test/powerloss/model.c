@@ -270,8 +270,15 @@ void world_mount(struct world *w, bool new_boot)
     if (count + damaged != w->j.held) {
         broken(w, "held differs from what can be read", w->j.held, count);
     }
+    for (uint32_t i = 0; i < w->record_count; i++) { // a sync from here on vouches for these only
+        w->records[i].appended = w->records[i].found;
+    }
     for (uint32_t i = 0; i < damage.count; i++) {
         status = ptl_journal_gap_add(&w->j, &damage.gaps[i], damage.held[i]);
+        if (status == PTL_E_FULL) {
+            world_confirm_gaps(w);
+            status = ptl_journal_gap_add(&w->j, &damage.gaps[i], damage.held[i]);
+        }
         if (status == PTL_E_IO) {
             w->dead = true;
             return;
