@@ -8,7 +8,9 @@
 //   {"emitted":12,"accepted":12,"refused":0,"unanswered":0,"paused":false}
 //
 // `unanswered` counts events whose connection ended before the answer: the agent may have them or
-// not. They keep their number, so that a count of the store can tell.
+// not. They keep their number, so that a count of the store can tell. --log FILE has a line for
+// each event, `N SEQ durable|accepted`, `N - refused` or `N - unanswered`, for tests that look at
+// each.
 #include <errno.h>
 #include <getopt.h>
 #include <poll.h>
@@ -25,14 +27,17 @@
 #define ANSWER_MS_MAX   10000
 #define RECONNECT_MS    50
 #define COMMAND_BYTES   64
-#define MESSAGE_BYTES   512
+#define MESSAGE_BYTES   9216
+#define PAD_BYTES_MAX   8192
 #define REPORT_EVERY_MS 1000
 
 struct source {
     const char *socket_path;
     double rate_per_s;
     uint64_t count_max;
-    int fd; // -1 while the agent is away
+    uint32_t pad_bytes; // of filling in every event
+    FILE *log;          // NULL: none
+    int fd;             // -1 while the agent is away
     bool paused, stop;
     uint64_t emitted, accepted, refused, unanswered;
     uint64_t next_ms, report_ms;
@@ -79,37 +84,66 @@ static void disconnect(struct source *s)
     s->fd = -1;
 }
 
+static int event_text(const struct source *s, char *message, size_t cap)
+{
+    static char pad[PAD_BYTES_MAX + 1];
+    memset(pad, 'x', s->pad_bytes);
+    return snprintf(message, cap,
+                    "{\"event_type\":\"demo.tick\",\"source\":\"petrel-source\",\"data\":"
+                    "{\"n\":%llu%s%s%s}}",
+                    (unsigned long long)s->emitted, s->pad_bytes > 0 ? ",\"pad\":\"" : "", pad,
+                    s->pad_bytes > 0 ? "\"" : "");
+}
+
+// What became of the event just sent. answer: NULL if there was none.
+static void tally(struct source *s, const char *answer)
+{
+    unsigned long long n = s->emitted - 1;
+    const char *seq = answer != NULL ? strstr(answer, "\"seq\":") : NULL;
+    if (answer == NULL) {
+        s->unanswered++;
+    } else if (strstr(answer, "\"accepted\":true") != NULL && seq != NULL) {
+        s->accepted++;
+        if (s->log != NULL) {
+            bool durable = strstr(answer, "\"durable\":true") != NULL;
+            (void)fprintf(s->log, "%llu %llu %s\n", n, strtoull(seq + 6, NULL, 10),
+                          durable ? "durable" : "accepted");
+            (void)fflush(s->log);
+        }
+        return;
+    } else {
+        s->refused++;
+        (void)fprintf(stderr, "petrel-source: refused: %s\n", answer);
+    }
+    if (s->log != NULL) {
+        (void)fprintf(s->log, "%llu - %s\n", n, answer == NULL ? "unanswered" : "refused");
+        (void)fflush(s->log);
+    }
+}
+
 // Sends one event and waits for its answer, which decides how it is counted.
 static void emit(struct source *s)
 {
     char message[MESSAGE_BYTES];
-    int len = snprintf(message, sizeof(message),
-                       "{\"event_type\":\"demo.tick\",\"source\":\"petrel-source\",\"data\":"
-                       "{\"n\":%llu}}",
-                       (unsigned long long)s->emitted);
+    int len = event_text(s, message, sizeof(message));
     if (send(s->fd, message, (size_t)len, MSG_NOSIGNAL) != len) {
         disconnect(s); // not taken: the number is used for the next try
         return;
     }
     s->emitted++;
     struct pollfd poll_fd = {.fd = s->fd, .events = POLLIN};
-    char answer[MESSAGE_BYTES];
+    char answer[512];
     ssize_t got = -1;
     if (poll(&poll_fd, 1, ANSWER_MS_MAX) == 1) {
         got = recv(s->fd, answer, sizeof(answer) - 1, 0);
     }
     if (got <= 0) {
-        s->unanswered++;
+        tally(s, NULL);
         disconnect(s);
         return;
     }
     answer[got] = '\0';
-    if (strstr(answer, "\"accepted\":true") != NULL) {
-        s->accepted++;
-    } else {
-        s->refused++;
-        (void)fprintf(stderr, "petrel-source: refused: %s\n", answer);
-    }
+    tally(s, answer);
 }
 
 static void command_run(struct source *s)
@@ -185,6 +219,7 @@ static void run(struct source *s)
 static void usage(FILE *out)
 {
     (void)fputs("usage: petrel-source --socket PATH [--rate EVENTS_PER_S] [--count N]\n"
+                "                     [--pad BYTES] [--log FILE]\n"
                 "Sends numbered events to a running agent and keeps a tally of its answers.\n"
                 "Commands on standard input: pause, resume, stop.\n",
                 out);
@@ -196,10 +231,13 @@ int main(int argc, char **argv)
         {"socket", required_argument, NULL, 's'},
         {"rate", required_argument, NULL, 'r'},
         {"count", required_argument, NULL, 'c'},
+        {"pad", required_argument, NULL, 'p'},
+        {"log", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct source s = {.rate_per_s = 10, .count_max = UINT64_MAX, .fd = -1};
+    const char *log_path = NULL;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
@@ -212,6 +250,12 @@ int main(int argc, char **argv)
         case 'c':
             s.count_max = strtoull(optarg, NULL, 10);
             break;
+        case 'p':
+            s.pad_bytes = (uint32_t)strtoul(optarg, NULL, 10);
+            break;
+        case 'l':
+            log_path = optarg;
+            break;
         case 'h':
             usage(stdout);
             return 0;
@@ -220,9 +264,14 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (s.socket_path == NULL || !(s.rate_per_s > 0) || s.rate_per_s > 100000) {
+    if (s.socket_path == NULL || !(s.rate_per_s > 0) || s.rate_per_s > 100000 ||
+        s.pad_bytes > PAD_BYTES_MAX) {
         usage(stderr);
         return 2;
+    }
+    if (log_path != NULL && (s.log = fopen(log_path, "we")) == NULL) {
+        perror(log_path);
+        return 1;
     }
     run(&s);
     return 0;
