@@ -271,6 +271,7 @@ void ptl_agent_acked(struct ptl_agent *a, uint32_t ref, uint64_t now_ms)
     struct ptl_flight *f = flight_of(a, ref);
     if (f == NULL) {
         a->n.late_acks++;
+        carrier_acked(a, ref, now_ms); // its records went elsewhere meanwhile, its gaps did not
         return;
     }
     a->n.acks++;
@@ -404,9 +405,9 @@ void ptl_agent_flights_timeouts(struct ptl_agent *a, uint64_t now_ms)
         }
     }
     struct ptl_carrier *c = &a->carrier;
-    if (c->active && c->acked && now_ms >= c->due_ms) {
+    if (c->active && now_ms >= c->due_ms) {
         c->active = false;
-        missed = true;
+        missed = missed || c->acked;
     }
     if (missed && a->receipt_misses < MISSES_SHIFT_MAX) {
         a->receipt_misses++;
@@ -430,7 +431,7 @@ bool ptl_agent_backlog_waits_for_receipt(const struct ptl_agent *a)
 
 uint64_t ptl_agent_flights_deadline(const struct ptl_agent *a)
 {
-    uint64_t due = a->carrier.active && a->carrier.acked ? a->carrier.due_ms : PTL_NEVER;
+    uint64_t due = a->carrier.active ? a->carrier.due_ms : PTL_NEVER;
     for (uint32_t i = 0; i < a->flight_count; i++) {
         const struct ptl_flight *f = &a->flights[i];
         if (f->state == PTL_FLIGHT_WAIT_ACK || f->state == PTL_FLIGHT_WAIT_RECEIPT) {

@@ -271,7 +271,8 @@ static enum ptl_status cut_begin(struct ptl_agent *a, const struct ptl_now *now,
                                 c->end_count);
 }
 
-static void cut_carry(struct ptl_agent *a, const struct cut *c, uint32_t gaps, uint32_t ends)
+static void cut_carry(struct ptl_agent *a, const struct cut *c, uint32_t gaps, uint32_t ends,
+                      uint64_t due_ms)
 {
     if (gaps == 0 && ends == 0) {
         return;
@@ -280,6 +281,7 @@ static void cut_carry(struct ptl_agent *a, const struct cut *c, uint32_t gaps, u
     *carrier = (struct ptl_carrier){
         .epoch = c->epoch,
         .end = c->end,
+        .due_ms = due_ms,
         .ref = c->ref,
         .gap_count = (uint8_t)gaps,
         .end_count = (uint8_t)ends,
@@ -296,7 +298,7 @@ static void cut_finish(struct ptl_agent *a, struct cut *c, struct ptl_flight *f,
 {
     uint32_t gaps = 0, ends = 0;
     ptl_batch_text_finish(&c->text, c->gaps, c->gap_count, &c->end, c->end_count, &gaps, &ends);
-    cut_carry(a, c, gaps, ends);
+    cut_carry(a, c, gaps, ends, now_ms + a->cfg.ack_timeout_ms);
     *f = (struct ptl_flight){
         .seqs = c->seqs,
         .epoch = c->epoch,
