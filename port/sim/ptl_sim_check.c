@@ -124,18 +124,20 @@ void ptl_sim_check_step(struct ptl_sim_world *w)
 
 // -- What became of every event -------------------------------------------------------------------
 
-// The end that speaks of what is missing of `run`: its own, or the one it was merged into.
-static const struct ptl_sim_run *end_of(const struct ptl_sim_world *w,
-                                        const struct ptl_sim_run *run)
+// The end that speaks of what is missing of `run`: its own, or the one it was merged into; at
+// `accepted` also one that a server acknowledged and lost. NULL: none.
+static const struct ptl_end *end_of(const struct ptl_sim_world *w, const struct ptl_sim_run *run)
 {
-    if (run->ended) {
-        return run;
-    }
     for (uint32_t i = 0; i < w->ledger.count; i++) {
         const struct ptl_sim_run *other = &w->ledger.runs[i];
-        if (other->ended && other->end.runs > 1 && other->base > run->base &&
-            other->end.from < run->base + (UINT64_C(1) << PTL_RUN_SHIFT)) {
-            return other;
+        const struct ptl_end *end = other->ended ? &other->end : NULL;
+        if (end == NULL && w->cfg.delivery == PTL_ACCEPTED && other->end_lost.runs > 0) {
+            end = &other->end_lost;
+        }
+        if (end != NULL &&
+            (other == run || (!run->ended && end->runs > 1 && other->base > run->base &&
+                              end->from < run->base + (UINT64_C(1) << PTL_RUN_SHIFT)))) {
+            return end;
         }
     }
     return NULL;
@@ -166,22 +168,21 @@ static void facts_check(struct ptl_sim_world *w, const struct ptl_sim_run *run, 
 static void missing(struct ptl_sim_world *w, const struct ptl_sim_run *run, uint64_t seq,
                     uint8_t facts, struct ptl_sim_verdict *v)
 {
-    const struct ptl_sim_run *ending = end_of(w, run);
+    const struct ptl_end *end = end_of(w, run);
     if (w->cfg.delivery == PTL_ACCEPTED && (facts & PTL_SIM_SERVER_LOST) != 0) {
         v->server_lost++;
     } else if (run->stop != PTL_SIM_RUNNING && !run->journaled) {
         v->ram_lost++;
-    } else if (ending != NULL && ending->end.how == PTL_TORN && seq >= ending->end.from &&
-               !run->synced) {
+    } else if (end != NULL && end->how == PTL_TORN && seq >= end->from && !run->synced) {
         v->torn++;
     } else {
         ptl_sim_fail(w,
                      "epoch %016" PRIx64 " seq %" PRIu64
                      " was accepted and vanished (facts %02x, end %s)",
                      run->epoch, seq, facts,
-                     ending == NULL                  ? "none"
-                     : ending->end.how == PTL_CLOSED ? "closed"
-                                                     : "torn");
+                     end == NULL              ? "none"
+                     : end->how == PTL_CLOSED ? "closed"
+                                              : "torn");
     }
 }
 
@@ -205,9 +206,9 @@ static void run_judge(struct ptl_sim_world *w, struct ptl_sim_run *run, struct p
         }
     }
     run->torn_missing = (uint32_t)(v->torn - torn_before);
-    const struct ptl_sim_run *ending = end_of(w, run);
+    const struct ptl_end *end = end_of(w, run);
     bool shown = ptl_sim_run_count(run, PTL_SIM_POSTED) > 0;
-    if (shown && run->journaled && run->stop != PTL_SIM_RUNNING && ending == NULL) {
+    if (shown && run->journaled && run->stop != PTL_SIM_RUNNING && end == NULL) {
         ptl_sim_fail(w, "the end of epoch %016" PRIx64 " was never said", run->epoch);
     }
     if (shown && run->journaled && run->stop == PTL_SIM_CLEAN && run->ended && run->end.runs == 1 &&
@@ -221,21 +222,18 @@ static void run_judge(struct ptl_sim_world *w, struct ptl_sim_run *run, struct p
 static void bounds_check(struct ptl_sim_world *w)
 {
     for (uint32_t i = 0; i < w->ledger.count; i++) {
-        const struct ptl_sim_run *ending = &w->ledger.runs[i];
-        if (!ending->ended) {
-            continue;
-        }
+        const struct ptl_end *end = end_of(w, &w->ledger.runs[i]);
         uint64_t sum = 0;
-        for (uint32_t k = 0; k < w->ledger.count; k++) {
-            if (end_of(w, &w->ledger.runs[k]) == ending) {
+        for (uint32_t k = 0; end != NULL && k < w->ledger.count; k++) {
+            if (end_of(w, &w->ledger.runs[k]) == end) {
                 sum += w->ledger.runs[k].torn_missing;
             }
         }
-        if (sum > ending->end.at_most) {
+        if (end != NULL && sum > end->at_most) {
             ptl_sim_fail(w,
                          "%" PRIu64 " events are missing, the torn end of %016" PRIx64
                          " says at most %" PRIu32,
-                         sum, ending->epoch, ending->end.at_most);
+                         sum, end->epoch, end->at_most);
         }
     }
 }

@@ -47,6 +47,7 @@ struct ptl_sim_run {
     uint64_t floor; // highest received
     uint64_t next;  // everything below is stored, in a gap or below the floor
     struct ptl_end end;
+    struct ptl_end end_lost; // acknowledged by a server that lost it; runs 0: none
 };
 
 struct ptl_sim_ledger {

@@ -217,6 +217,20 @@ static void batch_facts(struct ptl_sim_server *s, struct ptl_span payload, enum 
         uint64_t seq = s->batch.events[i].seq;
         ptl_sim_run_mark(ptl_sim_ledger_run_of(s->ledger, s->batch.epoch, seq), seq, fact);
     }
+    if (fact != PTL_SIM_SERVER_LOST) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->batch.gap_count; i++) {
+        const struct ptl_gap *gap = &s->batch.gaps[i];
+        struct ptl_sim_run *run = ptl_sim_ledger_run_of(s->ledger, gap->epoch, gap->first);
+        for (uint64_t seq = gap->first; seq <= gap->last; seq++) {
+            ptl_sim_run_mark(run, seq, fact);
+        }
+    }
+    for (uint32_t i = 0; i < s->batch.end_count; i++) {
+        const struct ptl_end *end = &s->batch.ends[i];
+        ptl_sim_ledger_run_of(s->ledger, end->epoch, end->next)->end_lost = *end;
+    }
 }
 
 static void forward_at(struct ptl_sim_server *s, const struct ptl_sim_frame *frame, uint64_t due_ms)

@@ -210,6 +210,12 @@ void ptl_sim_world_heal(struct ptl_sim_world *w)
         w->connections[i].link.cfg.stall_permille = 0;
     }
     ptl_sim_world_rate(w, 0, w->app.data_bytes_max);
+    if (w->cfg.medium != PTL_SIM_NO_MEDIUM) {
+        ptl_sim_flash_arm(&w->device.flash, PTL_SIM_NEVER, PTL_SIM_CUT_DONE);
+    }
+    if (w->device.running && w->device.status.draining) {
+        ptl_sim_world_run_until(w, ptl_sim_is_stopped, 60000);
+    }
     if (!w->device.running) {
         ptl_sim_world_start(w);
     }
