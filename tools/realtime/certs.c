@@ -16,7 +16,7 @@
 
 #include "files.h"
 
-enum { PATH_BYTES = 4096, PEM_BYTES = 8192, NAMES_MAX = 16, ADDRESS_BYTES_MAX = 16 };
+enum { PATH_BYTES = 4096, PEM_BYTES = 8192, NAMES_MAX = 16, NAME_BYTES = 256 };
 
 static const char ca_subject[] = "CN=Petrel test CA,O=Petrel test";
 static const char *const local_hosts[] = {"localhost", "realtime-dev.localhost", "127.0.0.1",
@@ -113,7 +113,7 @@ static bool load_ca_key(struct maker *m, const char *ca_dir)
 
 struct alt_names {
     mbedtls_x509_san_list list[NAMES_MAX];
-    unsigned char address[NAMES_MAX][ADDRESS_BYTES_MAX];
+    unsigned char bytes[NAMES_MAX][NAME_BYTES]; // an address, or a name with its NUL
 };
 
 static void add_alt_name(struct alt_names *names, size_t i, const char *host)
@@ -121,15 +121,15 @@ static void add_alt_name(struct alt_names *names, size_t i, const char *host)
     mbedtls_x509_san_list *entry = &names->list[i];
     mbedtls_x509_buf *name = &entry->node.san.unstructured_name;
     entry->node.type = MBEDTLS_X509_SAN_IP_ADDRESS;
-    name->p = names->address[i];
+    name->p = names->bytes[i];
     if (inet_pton(AF_INET, host, name->p) == 1) {
         name->len = 4;
     } else if (inet_pton(AF_INET6, host, name->p) == 1) {
         name->len = 16;
     } else {
         entry->node.type = MBEDTLS_X509_SAN_DNS_NAME;
-        name->p = (unsigned char *)(uintptr_t)host;
-        name->len = strlen(host);
+        snprintf((char *)name->p, NAME_BYTES, "%s", host);
+        name->len = strlen((char *)name->p);
     }
     if (i > 0) {
         names->list[i - 1].next = entry;
@@ -173,7 +173,7 @@ static bool write_leaf(struct maker *m, const struct ptl_rt_cert_request *r)
 
 static void set_times(struct maker *m, const struct ptl_rt_cert_request *r)
 {
-    time_t begin = time(NULL) - 24 * 3600;
+    time_t begin = time(NULL) - (time_t)24 * 3600;
     struct tm from, until;
     gmtime_r(&begin, &from);
     until = from;

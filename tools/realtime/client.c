@@ -33,8 +33,8 @@ void ptl_rt_client_send(struct ptl_rt_client *client, struct ptl_rt_msg *m)
     if (client->dying) {
         return;
     }
-    // Room for the message and for the pointer to it: many empty ones cost memory too.
-    size_t cost = client->out_bytes + client->out_count * sizeof *client->out;
+    // Many empty messages cost memory too, by the pointers to them.
+    size_t cost = client->out_bytes + client->out_count * sizeof(void *);
     if (client->out_count > 0 && cost + m->len > hub->config.backlog_bytes_max) {
         client->dying = true;
         hub->stats.killed_slow++;

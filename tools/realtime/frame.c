@@ -18,7 +18,7 @@ bool ptl_rt_bytes_are(struct ptl_rt_bytes b, const char *text)
 }
 
 // A ref may be a string, an integer or null and comes back as what it was.
-static bool take_ref(struct ptl_rt_str *out, const json_t *value)
+static bool take_ref(struct ptl_rt_str *out, json_t *value)
 {
     if (json_is_string(value)) {
         if (json_string_length(value) > PTL_RT_REF_BYTES_MAX) {

@@ -29,7 +29,7 @@ struct ptl_rt_frame {
     struct ptl_rt_bytes topic;
     struct ptl_rt_bytes event; // "broadcast" for kind 3
     json_t *root;              // text frames: the whole array, owned
-    const json_t *payload;     // text frames: borrowed from root
+    json_t *payload;           // text frames: borrowed from root
     bool user_push;            // kind 3, then:
     struct ptl_rt_bytes user_event;
     struct ptl_rt_bytes user_payload;

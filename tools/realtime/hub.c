@@ -16,8 +16,9 @@ struct ptl_rt_hub *ptl_rt_hub_new(const struct ptl_rt_config *config)
 
 void ptl_rt_hub_free(struct ptl_rt_hub *hub)
 {
-    while (hub->clients != NULL) {
-        ptl_rt_hub_disconnect(hub->clients);
+    for (struct ptl_rt_client *c = hub->clients, *next = NULL; c != NULL; c = next) {
+        next = c->next;
+        ptl_rt_hub_disconnect(c);
     }
     free(hub);
 }

@@ -20,8 +20,9 @@ struct ptl_rt_channel {
     bool ack, self;
     bool presence_enabled;
     struct ptl_rt_rights rights;
-    struct ptl_rt_bytes presence_key; // owned
-    json_t *tracked;                  // payload of the last track, NULL while not tracked
+    char *presence_key; // presence_key_len bytes; may hold a NUL
+    size_t presence_key_len;
+    json_t *tracked; // payload of the last track, NULL while not tracked
     char phx_ref[PTL_RT_PHX_REF_CHARS + 1];
     char phx_ref_prev[PTL_RT_PHX_REF_CHARS + 1]; // empty after a first track
 };
@@ -31,7 +32,8 @@ struct ptl_rt_room {
     struct ptl_rt_room *bucket_next;
     struct ptl_rt_channel *first, *last;
     bool is_private;
-    struct ptl_rt_bytes topic; // owned, with "realtime:" in front
+    char *topic_text;          // with "realtime:" in front
+    struct ptl_rt_bytes topic; // the same
 };
 
 // A frame taken while a refused join blocks the socket.

@@ -156,7 +156,8 @@ static void set_presence_key(struct ptl_rt_channel *channel, const json_t *key)
         text = uuid;
         len = strlen(uuid);
     }
-    channel->presence_key = (struct ptl_rt_bytes){ptl_rt_copy(text, len), len};
+    channel->presence_key = ptl_rt_copy(text, len);
+    channel->presence_key_len = len;
 }
 
 void ptl_rt_system(struct ptl_rt_channel *channel, const char *extension, const char *status,

@@ -109,14 +109,14 @@ static int by_key(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-void ptl_rt_json_members(struct ptl_rt_str *out, const json_t *object)
+void ptl_rt_json_members(struct ptl_rt_str *out, json_t *object)
 {
     size_t count = json_object_size(object);
     const char **keys = ptl_rt_alloc(count * sizeof *keys);
     size_t n = 0;
     const char *key = NULL;
     json_t *value = NULL;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    json_object_foreach(object, key, value)
     {
         keys[n++] = key;
     }
@@ -133,7 +133,7 @@ void ptl_rt_json_members(struct ptl_rt_str *out, const json_t *object)
 }
 
 // Recursion is bounded by the parser's own limit on nesting (2,048).
-void ptl_rt_json_write(struct ptl_rt_str *out, const json_t *value)
+void ptl_rt_json_write(struct ptl_rt_str *out, json_t *value)
 {
     char text[32];
     switch (json_typeof(value)) {
@@ -191,7 +191,7 @@ static size_t integer_term_bytes(json_int_t value)
     return bytes;
 }
 
-static size_t inner_term_bytes(const json_t *value)
+static size_t inner_term_bytes(json_t *value)
 {
     size_t bytes = 0;
     const char *key = NULL;
@@ -199,7 +199,7 @@ static size_t inner_term_bytes(const json_t *value)
     switch (json_typeof(value)) {
     case JSON_OBJECT: // MAP_EXT and its count; keys are BINARY_EXT
         bytes = 5;
-        json_object_foreach((json_t *)(uintptr_t)value, key, member)
+        json_object_foreach(value, key, member)
         {
             bytes += 5 + strlen(key) + inner_term_bytes(member);
         }
@@ -226,7 +226,7 @@ static size_t inner_term_bytes(const json_t *value)
     return bytes;
 }
 
-size_t ptl_rt_json_term_bytes(const json_t *value)
+size_t ptl_rt_json_term_bytes(json_t *value)
 {
     return 1 + inner_term_bytes(value); // the version byte
 }

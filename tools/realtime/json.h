@@ -13,17 +13,17 @@ json_t *ptl_rt_json_parse(const char *text, size_t len);
 
 // Compact, object keys in byte order (how Realtime writes maps of up to 32 keys), the shortest
 // form of a number that reads back the same.
-void ptl_rt_json_write(struct ptl_rt_str *out, const json_t *value);
+void ptl_rt_json_write(struct ptl_rt_str *out, json_t *value);
 
 // The members of an object without its braces, keys in byte order: for objects that start with
 // fields of our own.
-void ptl_rt_json_members(struct ptl_rt_str *out, const json_t *object);
+void ptl_rt_json_members(struct ptl_rt_str *out, json_t *object);
 
 // A JSON string. False, with nothing written, if `bytes` is not UTF-8.
 bool ptl_rt_json_quote(struct ptl_rt_str *out, const char *bytes, size_t len);
 
 // Bytes of the value in Erlang's external term format: what Realtime compares with its limit.
-size_t ptl_rt_json_term_bytes(const json_t *value);
+size_t ptl_rt_json_term_bytes(json_t *value);
 
 // Realtime's flexible boolean: true, false, or these words in any case; anything else is
 // `fallback`.

@@ -161,8 +161,10 @@ char *ptl_rt_jwt_mint(const char *role, const char *device, int64_t now_s, int64
                       const struct ptl_rt_secret *secret)
 {
     static const char header[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"}";
+    json_int_t issued_s = now_s;
+    json_int_t exp_s = now_s + ttl_s;
     json_t *body = json_pack("{s:s, s:s, s:I, s:I}", "iss", "supabase", "role", role, "iat",
-                             (json_int_t)now_s, "exp", (json_int_t)(now_s + ttl_s));
+                             issued_s, "exp", exp_s);
     if (device != NULL) {
         json_object_set_new(body, "device", json_string(device));
     }

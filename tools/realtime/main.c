@@ -128,7 +128,7 @@ static int mint(int argc, char **argv)
             out = optarg;
             break;
         case 't':
-            if (!read_number(optarg, -3153600000ll, 3153600000ll, &ttl_s)) {
+            if (!read_number(optarg, -3153600000LL, 3153600000LL, &ttl_s)) {
                 return usage_error("--ttl takes seconds", optarg);
             }
             break;
@@ -229,7 +229,7 @@ static struct numeric_option numeric[] = {
     {OPT_SCALE, 1, 1000, 1},
     {OPT_PAYLOAD, 1, 5000, 3000},
     {OPT_FRAME, 1000, 16000000, 5000000},
-    {OPT_BACKLOG, 65536, 1ll << 32, 1ll << 25},
+    {OPT_BACKLOG, 65536, 1LL << 32, 1LL << 25},
     {OPT_CHANNELS, 1, 100000, 100},
     {OPT_CLIENTS, 1, 100000, 1000},
 };

@@ -41,7 +41,7 @@ static void add_entry(struct ptl_rt_str *out, const struct ptl_rt_channel *c, co
                       size_t meta_len)
 {
     ptl_rt_str_char(out, '{');
-    (void)ptl_rt_json_quote(out, c->presence_key.ptr, c->presence_key.len);
+    (void)ptl_rt_json_quote(out, c->presence_key, c->presence_key_len);
     ptl_rt_str_text(out, ":{\"metas\":[");
     ptl_rt_str_add(out, meta, meta_len);
     ptl_rt_str_text(out, "]}}");
@@ -161,10 +161,14 @@ void ptl_rt_presence_push(struct ptl_rt_channel *channel, const struct ptl_rt_fr
 
 static int by_presence_key(const void *a, const void *b)
 {
-    const struct ptl_rt_bytes *x = &(*(struct ptl_rt_channel *const *)a)->presence_key;
-    const struct ptl_rt_bytes *y = &(*(struct ptl_rt_channel *const *)b)->presence_key;
-    int order = memcmp(x->ptr, y->ptr, x->len < y->len ? x->len : y->len);
-    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+    const struct ptl_rt_channel *x = *(struct ptl_rt_channel *const *)a;
+    const struct ptl_rt_channel *y = *(struct ptl_rt_channel *const *)b;
+    size_t shorter =
+        x->presence_key_len < y->presence_key_len ? x->presence_key_len : y->presence_key_len;
+    int order = memcmp(x->presence_key, y->presence_key, shorter);
+    return order != 0 ? order
+                      : (x->presence_key_len > y->presence_key_len) -
+                            (x->presence_key_len < y->presence_key_len);
 }
 
 void ptl_rt_presence_state(struct ptl_rt_channel *channel)
@@ -192,8 +196,8 @@ void ptl_rt_presence_state(struct ptl_rt_channel *channel)
             ptl_rt_str_char(&payload, ',');
         } else {
             ptl_rt_str_text(&payload, i > 0 ? "," : "");
-            (void)ptl_rt_json_quote(&payload, members[i]->presence_key.ptr,
-                                    members[i]->presence_key.len);
+            (void)ptl_rt_json_quote(&payload, members[i]->presence_key,
+                                    members[i]->presence_key_len);
             ptl_rt_str_text(&payload, ":{\"metas\":[");
         }
         add_meta(&payload, members[i]);

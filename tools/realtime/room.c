@@ -26,15 +26,11 @@ static struct ptl_rt_room *find_or_make(struct ptl_rt_hub *hub, struct ptl_rt_by
     }
     struct ptl_rt_room *room = ptl_rt_alloc(sizeof *room);
     room->is_private = is_private;
-    room->topic = (struct ptl_rt_bytes){ptl_rt_copy(topic.ptr, topic.len), topic.len};
+    room->topic_text = ptl_rt_copy(topic.ptr, topic.len);
+    room->topic = (struct ptl_rt_bytes){room->topic_text, topic.len};
     room->bucket_next = *bucket;
     *bucket = room;
     return room;
-}
-
-static void free_text(const char *owned)
-{
-    free((void *)(uintptr_t)owned);
 }
 
 static void drop_if_empty(struct ptl_rt_hub *hub, struct ptl_rt_room *room)
@@ -47,7 +43,7 @@ static void drop_if_empty(struct ptl_rt_hub *hub, struct ptl_rt_room *room)
         link = &(*link)->bucket_next;
     }
     *link = room->bucket_next;
-    free_text(room->topic.ptr);
+    free(room->topic_text);
     free(room);
 }
 
@@ -99,7 +95,7 @@ void ptl_rt_room_leave(struct ptl_rt_channel *channel)
     ptl_rt_presence_gone(channel);
     drop_if_empty(client->hub, channel->room);
     free(channel->join_ref);
-    free_text(channel->presence_key.ptr);
+    free(channel->presence_key);
     json_decref(channel->tracked);
     free(channel);
 }

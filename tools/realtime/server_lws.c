@@ -208,7 +208,7 @@ static int judge_upgrade(struct lws *wsi)
         ptl_rt_upgrade_judge(&request, &server.options->secret, now().unix_s);
     struct conn *c = new_conn(wsi);
     if (refusal == NULL) {
-        c->token = ptl_rt_copy(request.api_key, strlen(request.api_key));
+        c->token = ptl_rt_copy(key, strlen(key)); // api_key() put it there
         return 0;
     }
     c->refusal = refusal;

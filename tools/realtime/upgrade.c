@@ -5,13 +5,13 @@
 
 static const char json_type[] = "application/json; charset=utf-8";
 
-const struct ptl_rt_refusal ptl_rt_not_found = {404, "Not Found", "text/html; charset=utf-8",
-                                                "Not Found", false};
-const struct ptl_rt_refusal ptl_rt_not_an_upgrade = {400, "Bad Request", "text/html; charset=utf-8",
-                                                     "Not a WebSocket upgrade", false};
-static const struct ptl_rt_refusal bad_version = {403, "Forbidden", NULL, "", false};
-static const struct ptl_rt_refusal no_key = {401, "Unauthorized", json_type,
-                                             "{\"error\":\"API key is missing\"}", true};
+const struct ptl_rt_refusal ptl_rt_not_found = {"Not Found", "text/html; charset=utf-8",
+                                                "Not Found", 404, false};
+const struct ptl_rt_refusal ptl_rt_not_an_upgrade = {"Bad Request", "text/html; charset=utf-8",
+                                                     "Not a WebSocket upgrade", 400, false};
+static const struct ptl_rt_refusal bad_version = {"Forbidden", NULL, "", 403, false};
+static const struct ptl_rt_refusal no_key = {"Unauthorized", json_type,
+                                             "{\"error\":\"API key is missing\"}", 401, true};
 
 bool ptl_rt_is_socket_path(const char *path)
 {
@@ -44,19 +44,21 @@ static const struct ptl_rt_refusal *judge_key(const char *key, const struct ptl_
                                               int64_t now_s)
 {
     static const struct ptl_rt_refusal refusals[] = {
-        [PTL_RT_JWT_MALFORMED] = {401, "Unauthorized", json_type,
-                                  "{\"error\":\"The token provided is not a valid JWT\"}", true},
-        [PTL_RT_JWT_SIGNER] = {401, "Unauthorized", json_type,
+        [PTL_RT_JWT_MALFORMED] = {"Unauthorized", json_type,
+                                  "{\"error\":\"The token provided is not a valid JWT\"}", 401,
+                                  true},
+        [PTL_RT_JWT_SIGNER] = {"Unauthorized", json_type,
                                "{\"error\":\"Failed to generate JWT signer, check your JWT secret "
                                "or JWKS configuration\"}",
+                               401, true},
+        [PTL_RT_JWT_SIGNATURE] = {"Unauthorized", json_type,
+                                  "{\"error\":\"Failed to validate JWT signature\"}", 401, true},
+        [PTL_RT_JWT_CLAIMS] = {"Unauthorized", json_type,
+                               "{\"error\":\"Fields `role` and `exp` are required in JWT\"}", 401,
                                true},
-        [PTL_RT_JWT_SIGNATURE] = {401, "Unauthorized", json_type,
-                                  "{\"error\":\"Failed to validate JWT signature\"}", true},
-        [PTL_RT_JWT_CLAIMS] = {401, "Unauthorized", json_type,
-                               "{\"error\":\"Fields `role` and `exp` are required in JWT\"}", true},
-        [PTL_RT_JWT_EXP_TYPE] = {500, "Internal Server Error", json_type,
-                                 "{\"error\":\"Error connecting to Realtime\"}", true},
-        [PTL_RT_JWT_EXPIRED] = {401, "Unauthorized", json_type, "{\"error\":\"Token has expired\"}",
+        [PTL_RT_JWT_EXP_TYPE] = {"Internal Server Error", json_type,
+                                 "{\"error\":\"Error connecting to Realtime\"}", 500, true},
+        [PTL_RT_JWT_EXPIRED] = {"Unauthorized", json_type, "{\"error\":\"Token has expired\"}", 401,
                                 true},
     };
     struct ptl_rt_claims claims;

@@ -14,10 +14,10 @@ struct ptl_rt_upgrade {
 };
 
 struct ptl_rt_refusal {
-    unsigned status;
     const char *reason; // of the status line
     const char *type;   // content type of the body, NULL if the body is empty
     const char *body;
+    unsigned status;
     bool delayed; // Realtime sends these after 2 s
 };
 

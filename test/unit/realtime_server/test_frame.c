@@ -91,7 +91,8 @@ static void lengths_go_to_255(void **state)
     (void)state;
     char frame[7 + 5 * 255 + 3];
     memset(frame, 'x', sizeof frame);
-    memcpy(frame, "\x03\xff\xff\xff\xff\x00\x00", 7);
+    static const unsigned char header[7] = {3, 255, 255, 255, 255, 0, 0};
+    memcpy(frame, header, sizeof header);
     struct ptl_rt_frame f;
     assert_true(ptl_rt_frame_decode_binary(&f, frame, 7 + 4 * 255 + 3));
     assert_int_equal(255, f.topic.len);
