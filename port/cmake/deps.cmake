@@ -24,6 +24,7 @@ set(PETREL_DEPS_DIR "$ENV{PETREL_DEPS_DIR}" CACHE PATH "Folder with the archives
 set(PETREL_DEPS_RECIPE 1) # raise it when the way of building below changes
 set(PETREL_LOCK ${PROJECT_SOURCE_DIR}/port/deps.lock)
 set(PETREL_PATCHES ${PROJECT_SOURCE_DIR}/port/lws/patches)
+set(PETREL_MBEDTLS_PATCHES ${PROJECT_SOURCE_DIR}/port/mbedtls/patches)
 include(${PROJECT_SOURCE_DIR}/port/lws/options.cmake)
 
 # The bases of the package archives that apt uses on this machine.
@@ -160,8 +161,8 @@ endif()
 
 function(petrel_deps_key variant out)
   execute_process(COMMAND ${PETREL_DEPS_C_COMPILER} -v ERROR_VARIABLE compiler OUTPUT_QUIET)
-  file(GLOB inputs ${PETREL_PATCHES}/*.patch
-       ${PROJECT_SOURCE_DIR}/port/mbedtls/*.h)
+  file(GLOB inputs ${PETREL_PATCHES}/*.patch ${PETREL_MBEDTLS_PATCHES}/*.patch
+       ${PROJECT_SOURCE_DIR}/port/mbedtls/*.h ${PROJECT_SOURCE_DIR}/port/mbedtls/*.cmake)
   list(APPEND inputs ${PETREL_LOCK} ${PROJECT_SOURCE_DIR}/port/lws/options.cmake)
   set_property(DIRECTORY ${PROJECT_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${inputs})
   set(text "${PETREL_DEPS_RECIPE}|${variant}|${PETREL_DEPS_C_COMPILER}|${compiler}|${PETREL_DEPS_C_FLAGS}")
@@ -174,8 +175,19 @@ function(petrel_deps_key variant out)
   set(${out} ${key} PARENT_SCOPE)
 endfunction()
 
+# Applies the patches of `folder` in the order of their names.
+function(petrel_patch source folder log)
+  find_program(PATCH_PROGRAM patch REQUIRED)
+  file(GLOB patches ${folder}/*.patch)
+  list(SORT patches)
+  foreach(patch IN LISTS patches)
+    petrel_run("Applying ${patch}" ${log} ${PATCH_PROGRAM} --fuzz=0 -p1 -d ${source} -i ${patch})
+  endforeach()
+endfunction()
+
 function(petrel_build_mbedtls work prefix config)
   petrel_unpack(mbedtls ${work} source)
+  petrel_patch(${source} ${PETREL_MBEDTLS_PATCHES} ${work}/mbedtls-patch.log)
   set(defines "-DMBEDTLS_CONFIG_FILE='\"${config}\"' -I${PROJECT_SOURCE_DIR}/port/mbedtls")
   petrel_run(
     "Configuring mbedTLS" ${work}/mbedtls.log
@@ -183,20 +195,16 @@ function(petrel_build_mbedtls work prefix config)
     -DCMAKE_C_COMPILER=${PETREL_DEPS_C_COMPILER} "-DCMAKE_C_FLAGS=${PETREL_DEPS_C_FLAGS} ${defines}"
     ${PETREL_DEPS_AR_ARGS} -DENABLE_TESTING=OFF -DENABLE_PROGRAMS=OFF
     -DUSE_SHARED_MBEDTLS_LIBRARY=OFF -DDISABLE_PACKAGE_CONFIG_AND_INSTALL=OFF
-    -DMBEDTLS_FATAL_WARNINGS=OFF -DCMAKE_INSTALL_PREFIX=${prefix} -DCMAKE_INSTALL_LIBDIR=lib)
+    -DMBEDTLS_FATAL_WARNINGS=OFF
+    -DCMAKE_PROJECT_TOP_LEVEL_INCLUDES=${PROJECT_SOURCE_DIR}/port/mbedtls/speed.cmake
+    -DCMAKE_INSTALL_PREFIX=${prefix} -DCMAKE_INSTALL_LIBDIR=lib)
   petrel_run("Building mbedTLS" ${work}/mbedtls-make.log ${CMAKE_COMMAND} --build
              ${work}/mbedtls-build --target install)
 endfunction()
 
 function(petrel_build_lws work prefix role config)
   petrel_unpack(libwebsockets ${work} source)
-  find_program(PATCH_PROGRAM patch REQUIRED)
-  file(GLOB patches ${PETREL_PATCHES}/*.patch)
-  list(SORT patches)
-  foreach(patch IN LISTS patches)
-    petrel_run("Applying ${patch}" ${work}/patch.log ${PATCH_PROGRAM} --fuzz=0 -p1 -d ${source} -i
-               ${patch})
-  endforeach()
+  petrel_patch(${source} ${PETREL_PATCHES} ${work}/lws-patch.log)
   set(defines "-DMBEDTLS_CONFIG_FILE='\"${config}\"' -I${PROJECT_SOURCE_DIR}/port/mbedtls")
   set(libs ${prefix}/lib/libmbedtls.a ${prefix}/lib/libmbedx509.a ${prefix}/lib/libmbedcrypto.a)
   # The function probes link against the three single variables, not against the list.
@@ -280,7 +288,8 @@ target_include_directories(petrel_inih SYSTEM PUBLIC ${inih_source})
 # Debian's build cuts lines at 200 bytes and reads the rest as another key; a continued line would
 # hide a mistake.
 target_compile_definitions(
-  petrel_inih PUBLIC INI_MAX_LINE=8192 INI_USE_STACK=0 INI_ALLOW_REALLOC=0 INI_ALLOW_MULTILINE=0
+  petrel_inih PUBLIC INI_MAX_LINE=8192 INI_INITIAL_ALLOC=8192 INI_USE_STACK=0 INI_ALLOW_REALLOC=0
+                     INI_ALLOW_MULTILINE=0
                      INI_ALLOW_BOM=1 INI_ALLOW_INLINE_COMMENTS=0 INI_HANDLER_LINENO=1
                      INI_STOP_ON_FIRST_ERROR=0)
 target_compile_options(petrel_inih PRIVATE -w)
