@@ -350,6 +350,31 @@ static void receipts_away(struct level level)
     all_stored_and_free(w, 1000);
 }
 
+// Many holes at the receiver, most below what RAM holds: whoever asks for the next receipt has to
+// send the oldest, since a receipt names 8 ranges only.
+static void receipts_away_and_many_holes(struct level level)
+{
+    for (uint32_t i = 0; i < 10; i++) {
+        struct ptl_sim_config cfg = config_at(level);
+        cfg.seed = SEED + i;
+        cfg.queue_bytes = 8192;
+        cfg.batch.events_max = 1;
+        struct ptl_sim_world *w = world_new(&cfg);
+        w->receiver.faults.receipt_drop_permille = 1000;
+        ptl_sim_world_rate(w, RATE / 4, BYTES);
+        for (uint32_t k = 0; k < 60; k++) {
+            w->server.faults.starve = k % 2 == 0;
+            ptl_sim_world_run(w, 300 + 10 * i);
+            if (k == 30) {
+                ptl_sim_world_reset(w);
+            }
+        }
+        ptl_sim_world_rate(w, 0, BYTES);
+        ptl_sim_world_run(w, 5 * MINUTE_MS);
+        all_stored_and_free(w, 50);
+    }
+}
+
 static void foreign_receipts(struct level level)
 {
     struct ptl_sim_world *w = world_at_rate(level);
@@ -499,6 +524,7 @@ AT(receipts_late, at_stored)
 AT(last_receipt_lost, at_stored)
 AT(message_lost_after_ack, at_stored)
 AT(receipts_away, at_stored)
+AT(receipts_away_and_many_holes, at_stored_with_medium)
 AT(foreign_receipts, at_stored)
 AT(clock_jumps, NULL)
 AT(idle_sleeps, NULL)
@@ -535,6 +561,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_last_receipt_lost),
         cmocka_unit_test(test_message_lost_after_ack),
         cmocka_unit_test(test_receipts_away),
+        cmocka_unit_test(test_receipts_away_and_many_holes),
         cmocka_unit_test(test_foreign_receipts),
         cmocka_unit_test(test_clock_jumps),
         cmocka_unit_test(test_idle_sleeps),
