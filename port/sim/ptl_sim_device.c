@@ -616,7 +616,13 @@ void ptl_sim_device_recv(struct ptl_sim_world *w, int32_t index,
         link_down(w, PTL_CAUSE_LOCAL, 0, "connection reset");
         break;
     case PTL_SIM_DATA:
-        ptl_sim_trace(w, "<- %.*s", (int)message->len, (const char *)message->bytes);
+        if (message->binary && message->len > 5 && message->bytes[0] == 4) {
+            size_t head = 5u + message->bytes[1] + message->bytes[2];
+            ptl_sim_trace(w, "<- %.*s", (int)(message->len - head),
+                          (const char *)message->bytes + head);
+        } else {
+            ptl_sim_trace(w, "<- %.*s", (int)message->len, (const char *)message->bytes);
+        }
         ptl_agent_recv(&d->agent, (struct ptl_span){message->bytes, message->len}, message->binary,
                        &now);
         break;
