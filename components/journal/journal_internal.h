@@ -125,6 +125,7 @@ bool ptl_jn_entry_valid(struct ptl_journal *j, uint32_t generation, uint32_t off
                         uint64_t seq, struct ptl_jn_item *item);
 uint32_t ptl_jn_oldest(const struct ptl_journal *j);
 void ptl_jn_enter(struct ptl_journal *j, struct ptl_journal_cursor *c, uint32_t generation);
+void ptl_jn_look_around(struct ptl_journal *j, uint32_t generation);
 enum ptl_status ptl_jn_next(struct ptl_journal *j, struct ptl_journal_cursor *c, uint32_t last,
                             struct ptl_jn_item *item);
 

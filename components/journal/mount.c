@@ -5,10 +5,10 @@
 // The generation of the valid header in `block`, 0 where there is none.
 static uint32_t generation_in(struct ptl_journal *j, uint32_t block)
 {
-    uint8_t bytes[4];
+    uint8_t fixed[PTL_JN_HEAD_FIXED]; // from the start, so that one read shows the whole header
     struct ptl_jn_head head;
-    ptl_jn_copy(j, block, 8, bytes, sizeof(bytes));
-    uint32_t generation = ptl_load_u32(bytes);
+    ptl_jn_copy(j, block, 0, fixed, sizeof(fixed));
+    uint32_t generation = ptl_load_u32(fixed + 8);
     if (generation == 0 || ptl_jn_block(j, generation) != block ||
         !ptl_jn_read_head(j, generation, &head, false)) {
         return 0;

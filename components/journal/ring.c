@@ -28,6 +28,10 @@ bool ptl_jn_opening_costs(struct ptl_journal *j)
         return false;
     }
     ptl_jn_enter(j, &c, victim);
+    if (c.offset != PTL_JN_LOST && j->p.cursor <= c.seq && j->p.range_count == 0) {
+        ptl_jn_look_around(j, victim); // all of it lies above what is released: no need to walk
+        return j->p.around.count != j->p.around.base;
+    }
     return ptl_jn_next(j, &c, victim, &item) != PTL_E_EMPTY;
 }
 

@@ -148,7 +148,7 @@ void ptl_jn_enter(struct ptl_journal *j, struct ptl_journal_cursor *c, uint32_t 
 }
 
 // What is known of the block the cursor stands in: where it ends and who comes after it.
-static void look_around(struct ptl_journal *j, uint32_t generation)
+void ptl_jn_look_around(struct ptl_journal *j, uint32_t generation)
 {
     struct ptl_jn_around *a = &j->p.around;
     struct ptl_jn_head head;
@@ -235,7 +235,7 @@ enum ptl_status ptl_jn_next(struct ptl_journal *j, struct ptl_journal_cursor *c,
                             struct ptl_jn_item *item)
 {
     while (!j->failed) { // the cursor moves on in every round
-        look_around(j, c->generation);
+        ptl_jn_look_around(j, c->generation);
         const struct ptl_jn_around *a = &j->p.around;
         bool newest = a->after > j->p.generation;
         enum ptl_jn_step step = PTL_JN_STEP_BAD;
