@@ -138,6 +138,24 @@ const steps = {
     assert.deepEqual((await refused('')).slice(0, 2), [403, ''])
   },
 
+  async 'a refused join blocks its socket, and no other'() {
+    const device = await connect(mint('--role', 'petrel_device', '--device', 'a'))
+    const other = await connect()
+    const begin = Date.now()
+    device.send('["1","1","realtime:petrel:down:b","phx_join",{"config":{"private":true}}]')
+    device.send('[null,"h","phoenix","heartbeat",{}]')
+    await heartbeat(other)
+    assert.ok(Date.now() - begin < 400)
+    assert.equal(device.frames.length, 0)
+    await until(() => device.frames.length === 2, 'both answers')
+    assert.ok(Date.now() - begin >= 495, `after ${Date.now() - begin} ms`)
+    assert.match(device.frames[0], /Unauthorized: You do not have permissions to read from this/)
+    assert.match(device.frames[1], /^\[null,"h","phoenix","phx_reply"/)
+    device.send('[null,"h2","phoenix","heartbeat",{}]') // and it goes on
+    await until(() => device.frames.length === 3, 'a later heartbeat')
+    for (const socket of [device, other]) { socket.terminate() }
+  },
+
   async 'who does not read is dropped, the others go on'() {
     const sender = await connect()
     const reader = await connect()
