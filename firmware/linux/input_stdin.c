@@ -51,6 +51,9 @@ static bool lines_take(struct ptl_stdin *in, const struct ptl_now *now, bool *po
         }
         size_t len = (size_t)((feed != NULL ? feed : in->buf + in->len) - begin);
         size_t next = in->at + len + (feed != NULL);
+        if (ptl_agent_wants_pause(&in->app->agent)) {
+            return false; // waiting costs less than spilling
+        }
         if (in->skipping) {
             in->skipping = false;
         } else if (len > in->app->limits.event_bytes_max) {

@@ -97,6 +97,7 @@ static void attempt(struct ptl_lws *l, const struct ptl_now *now)
     l->tcp_up = false;
     l->address_due = false;
     memset(&l->certs, 0, sizeof(l->certs));
+    l->ssl = NULL;
     l->address_until_ms = PTL_NEVER;
     if (l->address_at + 1 < l->address_count) {
         l->address_until_ms = now->mono_ms + l->cfg->address_ms;
@@ -296,7 +297,7 @@ static void established(struct ptl_lws *l, struct lws *wsi)
     (void)setsockopt(lws_get_socket_fd(wsi), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     l->peer.tls = l->cfg->tls;
     if (l->cfg->tls) {
-        ptl_lws_tls_facts(l, wsi);
+        ptl_lws_tls_facts(l);
     }
     struct ptl_now now = l->cfg->now(l->cfg->ctx);
     ptl_agent_link_up(l->agent, &now);
@@ -366,11 +367,11 @@ static int orphan_callback(struct ptl_lws *l, struct lws *wsi, enum lws_callback
 int ptl_lws_link_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                           size_t len)
 {
-    (void)user;
     struct ptl_lws *l = owner_of(wsi);
     switch (reason) {
     case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
     case LWS_CALLBACK_WSI_CREATE:
+    case LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION:
     case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
     case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
     case LWS_CALLBACK_CLIENT_ESTABLISHED:
@@ -396,6 +397,9 @@ int ptl_lws_link_callback(struct lws *wsi, enum lws_callback_reasons reason, voi
         return 0;
     case LWS_CALLBACK_WSI_CREATE:
         l->tcp_up = true;
+        return 0;
+    case LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION:
+        ptl_lws_tls_begin(l, user);
         return 0;
     case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
         l->phase = PTL_LWS_UPGRADING;

@@ -37,7 +37,6 @@ const char *ptl_lws_resolver_words(int error);
 // What the certificates of the present attempt were.
 struct ptl_lws_certs {
     uint32_t flags; // of mbedTLS, all certificates together
-    bool watched;
     int64_t until_unix_s;
     char names[160]; // that the server's certificate is for
     char subject[128], issuer[128];
@@ -72,6 +71,7 @@ struct ptl_lws {
     struct ptl_lws_resolver resolver;
     struct ptl_lws_peer peer;
     struct ptl_lws_certs certs, last_certs;
+    void *ssl; // of the wrapper; valid while the link's socket is
     struct ptl_link_end end;
     char words[PTL_LWS_WORDS_BYTES];
     char host_header[272];
@@ -112,10 +112,11 @@ int ptl_lws_watch_callback(struct lws *wsi, enum lws_callback_reasons reason, vo
 uint64_t ptl_lws_watch_turn(struct ptl_lws *l, uint64_t now_ms);
 
 // tls.c
-// Looks on while mbedTLS judges the certificates; called in every turn of the loop.
-void ptl_lws_tls_watch(struct ptl_lws *l);
+// A handshake begins on `ssl` of the wrapper: looks on while mbedTLS judges the certificates
+// (patches/0009-look-on.patch).
+void ptl_lws_tls_begin(struct ptl_lws *l, void *ssl);
 // Fills in what `peer` says of TLS.
-void ptl_lws_tls_facts(struct ptl_lws *l, struct lws *wsi);
+void ptl_lws_tls_facts(struct ptl_lws *l);
 // Sentences about the certificates that were refused; false: they were not the reason.
 bool ptl_lws_tls_refusal(const struct ptl_lws *l, char *out, size_t cap);
 // A sentence for an error of mbedTLS in the text of libwebsockets; NULL: none.

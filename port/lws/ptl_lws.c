@@ -132,11 +132,15 @@ void ptl_lws_destroy(struct ptl_lws *l)
     free(l);
 }
 
+static void turn(struct ptl_lws *l);
+
+// lws serves its timers before it goes to sleep, so a turn taken after lws_service() would come
+// only when something else wakes it: the turn, which sets the next timer, belongs here.
 static void timer_ripe(lws_sorted_usec_list_t *sul)
 {
     struct ptl_lws *l = lws_container_of(sul, struct ptl_lws, sul);
     l->armed_ms = PTL_NEVER;
-    l->kicked = true;
+    turn(l);
 }
 
 static void arm(struct ptl_lws *l, uint64_t at_ms, uint64_t now_ms)
@@ -231,7 +235,6 @@ void ptl_lws_run(struct ptl_lws *l)
         if (l->kicked) {
             turn(l);
         }
-        ptl_lws_tls_watch(l);
         if (!l->stop && !l->exiting && lws_service(l->context, 0) < 0) {
             break;
         }

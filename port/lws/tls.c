@@ -16,12 +16,6 @@ struct ssl_st;
 struct ssl_st *lws_get_ssl(struct lws *wsi);
 mbedtls_ssl_context *SSL_mbedtls_ssl_context_from_SSL(struct ssl_st *ssl);
 
-static mbedtls_ssl_context *context_of(struct lws *wsi)
-{
-    struct ssl_st *ssl = lws_get_ssl(wsi);
-    return ssl != NULL ? SSL_mbedtls_ssl_context_from_SSL(ssl) : NULL;
-}
-
 // Text that came in a certificate: kept to printable ASCII.
 static void text_put(char *out, size_t cap, const unsigned char *text, size_t len)
 {
@@ -116,25 +110,19 @@ static int seen(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
     return 0;
 }
 
-void ptl_lws_tls_watch(struct ptl_lws *l)
+void ptl_lws_tls_begin(struct ptl_lws *l, void *ssl)
 {
-    if (!l->cfg->tls || l->certs.watched || l->wsi == NULL || !l->tcp_up) {
-        return;
-    }
-    // The hello has just gone out; the server's certificates come in a later turn of the loop.
-    mbedtls_ssl_context *ssl = context_of(l->wsi);
-    if (ssl != NULL) {
-        mbedtls_ssl_set_verify(ssl, seen, l);
-        l->certs.watched = true;
-    }
+    memset(&l->certs, 0, sizeof(l->certs));
+    l->ssl = ssl;
+    mbedtls_ssl_set_verify(SSL_mbedtls_ssl_context_from_SSL(ssl), seen, l);
 }
 
-void ptl_lws_tls_facts(struct ptl_lws *l, struct lws *wsi)
+void ptl_lws_tls_facts(struct ptl_lws *l)
 {
-    const mbedtls_ssl_context *ssl = context_of(wsi);
-    if (ssl == NULL) {
+    if (l->ssl == NULL) {
         return;
     }
+    const mbedtls_ssl_context *ssl = SSL_mbedtls_ssl_context_from_SSL(l->ssl);
     snprintf(l->peer.tls_version, sizeof(l->peer.tls_version), "%s", mbedtls_ssl_get_version(ssl));
     snprintf(l->peer.cipher, sizeof(l->peer.cipher), "%s", mbedtls_ssl_get_ciphersuite(ssl));
     // A resumed session shows no certificates again: what they were is known from before.
