@@ -17,6 +17,19 @@ void ptl_agent_drain(struct ptl_agent *a, uint64_t deadline_ms, const struct ptl
     }
 }
 
+// How long the medium has to take what RAM holds, and the end. Where it cannot (full, and no slot
+// for another gap before the receiver has confirmed some), the program leaves all the same: the
+// next mount finds the run torn and says so.
+static bool patience_is_over(struct ptl_agent *a, uint64_t now_ms)
+{
+    if (now_ms < a->drain_deadline_ms ||
+        (a->journal != NULL && ptl_journal_is_pending(a->journal))) {
+        return false;
+    }
+    a->drain = PTL_DRAIN_END;
+    return true;
+}
+
 static bool everything_is_settled(const struct ptl_agent *a)
 {
     uint32_t gaps;
@@ -30,11 +43,12 @@ static void drain_flush(struct ptl_agent *a, uint64_t now_ms)
         return;
     }
     a->drain = PTL_DRAIN_SPILL;
+    a->drain_deadline_ms = now_ms + a->cfg.ack_timeout_ms;
     ptl_agent_spill_begin(a, now_ms);
     ptl_agent_store_work(a, now_ms);
 }
 
-static void drain_spill(struct ptl_agent *a)
+static void drain_spill(struct ptl_agent *a, uint64_t now_ms)
 {
     if (!a->run_open || (a->journal == NULL && ptl_queue_count(&a->queue) > 0)) {
         // Nothing was ever said of this run, or what RAM holds has nowhere to go (status tells).
@@ -43,7 +57,9 @@ static void drain_spill(struct ptl_agent *a)
     }
     if (ptl_queue_count(&a->queue) == 0) {
         a->drain = PTL_DRAIN_CLOSE;
+        return;
     }
+    (void)patience_is_over(a, now_ms);
 }
 
 static void drain_close(struct ptl_agent *a, uint64_t now_ms)
@@ -78,7 +94,8 @@ static void drain_close(struct ptl_agent *a, uint64_t now_ms)
             return;
         }
         if (status != PTL_OK) {
-            return; // pending, or no slot for a gap: until the deadline below
+            (void)patience_is_over(a, now_ms);
+            return;
         }
         ptl_agent_synced(a);
     }
@@ -120,7 +137,7 @@ void ptl_agent_drain_work(struct ptl_agent *a, uint64_t now_ms)
         drain_flush(a, now_ms);
     }
     if (a->drain == PTL_DRAIN_SPILL) {
-        drain_spill(a);
+        drain_spill(a, now_ms);
     }
     if (a->drain == PTL_DRAIN_CLOSE) {
         drain_close(a, now_ms);
@@ -132,8 +149,17 @@ void ptl_agent_drain_work(struct ptl_agent *a, uint64_t now_ms)
 
 uint64_t ptl_agent_drain_deadline(const struct ptl_agent *a, uint64_t now_ms)
 {
-    if (a->drain == PTL_DRAIN_FLUSH || a->drain == PTL_DRAIN_END) {
+    switch (a->drain) {
+    case PTL_DRAIN_FLUSH:
+    case PTL_DRAIN_END:
         return a->drain_deadline_ms > now_ms ? a->drain_deadline_ms : now_ms + 1;
+    case PTL_DRAIN_SPILL:
+    case PTL_DRAIN_CLOSE:
+        return a->drain_deadline_ms > now_ms ? a->drain_deadline_ms
+                                             : PTL_NEVER; // the medium's turn
+    case PTL_DRAIN_NONE:
+    case PTL_DRAIN_DONE:
+        break;
     }
     return PTL_NEVER;
 }
