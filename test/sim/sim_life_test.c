@@ -400,6 +400,26 @@ static void gap_slots_full(struct level level)
     world_free(w);
 }
 
+// Nothing fits on the medium before gaps are confirmed, and the link is away: a drain ends all the
+// same, and what RAM held is within the torn end.
+static void stopped_with_gap_slots_full(struct level level)
+{
+    struct ptl_sim_config cfg = config_at(level);
+    cfg.block_count = 6;
+    struct ptl_sim_world *w = world_new(&cfg);
+    ptl_sim_world_blackhole(w, true);
+    ptl_sim_world_rate(w, RATE, BYTES);
+    ptl_sim_world_run(w, 2 * MINUTE_MS);
+    assert_true(w->app.waiting_count > 0);
+    ptl_sim_world_drain(w, 1000);
+    assert_true(ptl_sim_world_run_until(w, ptl_sim_is_stopped, 15000));
+    ptl_sim_world_blackhole(w, false);
+    restart(w);
+    struct ptl_sim_verdict v = world_finish(w);
+    assert_int_equal(v.stored + v.in_gaps + v.torn, v.told);
+    world_free(w);
+}
+
 // `ram`: the queue is full, the link is away.
 static void queue_full(struct level level)
 {
@@ -608,6 +628,7 @@ AT(level_changes_between_runs, with_medium)
 AT(few_posted_then_power_cut, with_medium)
 AT(journal_full, with_medium)
 AT(gap_slots_full, with_medium)
+AT(stopped_with_gap_slots_full, with_medium)
 AT(queue_full, at_ram)
 AT(gap_outlives_its_batch, at_ram)
 AT(overflow_of_an_earlier_run, with_medium)
@@ -641,6 +662,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_few_posted_then_power_cut),
         cmocka_unit_test(test_journal_full),
         cmocka_unit_test(test_gap_slots_full),
+        cmocka_unit_test(test_stopped_with_gap_slots_full),
         cmocka_unit_test(test_queue_full),
         cmocka_unit_test(test_gap_outlives_its_batch),
         cmocka_unit_test(test_overflow_of_an_earlier_run),
