@@ -123,6 +123,11 @@ void ptl_sim_world_start(struct ptl_sim_world *w)
         ptl_sim_fail(w, "init answered %d", (int)status);
         return;
     }
+    for (uint32_t i = 0; i < w->ledger.count; i++) {
+        // A death may undo an overflow that was not on the medium yet: replay begins anew.
+        w->ledger.runs[i].first_sent[0] = UINT64_MAX;
+        w->ledger.runs[i].first_sent[1] = UINT64_MAX;
+    }
     memset(&d->status, 0, sizeof(d->status));
     d->running = true;
     d->blocked = false;
@@ -510,7 +515,8 @@ static bool turn_once(struct ptl_sim_world *w, uint32_t *idle)
             close_own(w);
         }
         ptl_sim_check_step(w);
-        run_ends(w, PTL_SIM_CLEAN);
+        bool whole = d->status.held_queue == 0 && d->status.gap_count < PTL_GAPS_MAX;
+        run_ends(w, whole ? PTL_SIM_CLEAN : PTL_SIM_GAVE_UP);
         ptl_sim_media_process_died(w);
         return false;
     case PTL_WANT_IDLE:

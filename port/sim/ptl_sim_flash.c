@@ -121,6 +121,9 @@ static void cut_program_nor(struct ptl_sim_flash *f, uint32_t at, const uint8_t 
     case PTL_SIM_CUT_DONE:
         program_units(f, at, from, len);
         break;
+    case PTL_SIM_CUT_REAR:
+        program_units(f, at + half, from + half, len - half);
+        break;
     case PTL_SIM_CUT_GARBLED:
         for (uint32_t i = 0; i < len; i++) {
             f->bytes[at + i] &= (uint8_t)(from[i] | random_byte(f));
@@ -161,6 +164,9 @@ static void cut_erase_nor(struct ptl_sim_flash *f, uint32_t block)
         break;
     case PTL_SIM_CUT_DONE:
         erase_block(f, block);
+        break;
+    case PTL_SIM_CUT_REAR:
+        memset(f->bytes + at + len / 2u, 0xFF, len - len / 2u);
         break;
     case PTL_SIM_CUT_GARBLED:
         for (uint32_t i = 0; i < len; i++) {

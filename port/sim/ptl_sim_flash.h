@@ -22,6 +22,7 @@ enum ptl_sim_cut {
     PTL_SIM_CUT_DROPPED,    // nothing of it happens
     PTL_SIM_CUT_DONE,       // all of it happens, unheard
     PTL_SIM_CUT_HALF,       // units up to the middle
+    PTL_SIM_CUT_REAR,       // units from the middle on
     PTL_SIM_CUT_GARBLED,    // each bit or not
     PTL_SIM_CUT_UNREADABLE, // half, and the unit in the middle cannot be read until it is erased
     PTL_SIM_CUT_WEAK,       // units read blank and take no program properly until they are erased

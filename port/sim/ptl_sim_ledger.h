@@ -24,7 +24,13 @@ struct ptl_sim_cell {
 };
 
 // How the world ended a run.
-enum ptl_sim_stop { PTL_SIM_RUNNING, PTL_SIM_CLEAN, PTL_SIM_KILL, PTL_SIM_POWER };
+enum ptl_sim_stop {
+    PTL_SIM_RUNNING,
+    PTL_SIM_CLEAN,
+    PTL_SIM_GAVE_UP, // drained as far as medium and link let it
+    PTL_SIM_KILL,
+    PTL_SIM_POWER,
+};
 
 // One run of one agent (an epoch).
 struct ptl_sim_run {
