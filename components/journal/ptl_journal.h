@@ -1,8 +1,10 @@
 // ptl_journal.h - power-loss-safe ring of records on a ptl_flash. Bytes and validity: FORMAT.md.
 //
 // Promise   What was appended and then synced survives a power cut at any later instant until it is
-//           released or overwritten; what was appended and not synced survives as a prefix (on raw
-//           flash), each entry whole or absent. A cut may forget a release, never a synced entry.
+//           released or overwritten. What was appended and not synced survives as a prefix, each
+//           entry whole or absent; where the medium writes out of order (a file's cache, the units
+//           of one page) a record may be lost before one that was kept: then reading says so. A cut
+//           may forget a release, never a synced entry.
 // Full      The oldest block is given up; its unreleased records become gaps, and the gap is on the
 //           medium before what it speaks of goes.
 // Memory    *j and the two buffers of the config. No allocation, no clock.

@@ -106,8 +106,9 @@ static uint64_t drain(struct world *w, struct damage *damage)
         if (status == PTL_E_EMPTY) {
             return count;
         }
-        if (status == PTL_E_FORMAT && w->sim.options.file && damage != NULL) {
-            // A cache out of order may keep k + 1 and lose k: then k is damage, to be declared.
+        if (status == PTL_E_FORMAT && damage != NULL) {
+            // A cache or a page programmed out of order may keep k + 1 and lose k: then k, which
+            // was not synced, is damage to be declared.
             struct model_record *r = find(w, entry.epoch, entry.damaged.begin);
             if (r == NULL || r->synced) {
                 broken(w, "damage to what was synced", entry.epoch, entry.damaged.begin);

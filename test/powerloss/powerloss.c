@@ -28,9 +28,9 @@ static const struct medium media[] = {
 };
 #define MEDIA (sizeof(media) / sizeof(media[0]))
 
-static const char *const cut_names[PTL_SIM_CUTS] = {"dropped",    "done", "half",   "garbled",
-                                                    "unreadable", "weak", "killed", "lost",
-                                                    "shuffled",   "torn"};
+static const char *const cut_names[PTL_SIM_CUTS] = {"dropped", "done",       "half", "rear",
+                                                    "garbled", "unreadable", "weak", "killed",
+                                                    "lost",    "shuffled",   "torn"};
 
 static bool cut_fits(const struct medium *medium, enum ptl_sim_cut kind)
 {

@@ -343,6 +343,35 @@ static void a_bad_unit_costs_only_what_lies_in_it(void **state)
     ptl_sim_flash_free(&r.sim);
 }
 
+// A cell that reads otherwise later: what was cut off at a mount stays cut off.
+static void a_torn_entry_never_returns(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r, 4);
+    rig_open(&r, 0xA, PTL_MODE_DIRECT);
+    rig_append(&r, 4);
+    rig_sync(&r);
+    uint8_t *cell = payload_of(&r, RUN1 + 3);
+    *cell ^= 4;
+    strcpy(r.cfg.boot, "other");
+    remount(&r);
+    rig_expect_all(&r, 0xA, RUN1, RUN1 + 2);
+    assert_int_equal(r.j.ends[0].next, RUN1 + 3);
+    rig_open(&r, 0xB, PTL_MODE_DIRECT);
+    rig_append(&r, 1);
+    rig_sync(&r);
+    *cell ^= 4;
+    remount(&r);
+    struct ptl_journal_cursor c = {0};
+    for (uint64_t n = 0; n < 3; n++) {
+        rig_expect(&r, &c, 0xA, RUN1 + n);
+    }
+    rig_expect(&r, &c, 0xB, RUN2);
+    rig_expect_end(&r, &c);
+    ptl_sim_flash_free(&r.sim);
+}
+
 static void what_is_not_a_journal_is_left_alone(void **state)
 {
     (void)state;
@@ -582,6 +611,7 @@ int main(void)
         cmocka_unit_test(damage_across_runs_is_told_for_each),
         cmocka_unit_test(a_newest_block_with_a_bad_header_makes_the_run_torn),
         cmocka_unit_test(a_bad_unit_costs_only_what_lies_in_it),
+        cmocka_unit_test(a_torn_entry_never_returns),
         cmocka_unit_test(what_is_not_a_journal_is_left_alone),
         cmocka_unit_test(bad_geometry_is_refused),
         cmocka_unit_test(a_record_as_large_as_allowed_fits_any_block),
