@@ -64,7 +64,7 @@ static struct col_event_out text(struct world *w, const char *message)
 static struct col_event_out reply(struct world *w, const char *topic, unsigned ref,
                                   const char *payload)
 {
-    char message[512];
+    static char message[512]; // the result points into it
     snprintf(message, sizeof(message), "[\"%u\",\"%u\",\"%s\",\"phx_reply\",%s]", ref, ref, topic,
              payload);
     return text(w, message);
