@@ -322,9 +322,13 @@ void col_ws_destroy(struct col_ws *ws)
     free(ws);
 }
 
-static void wake(lws_sorted_usec_list_t *sul)
+static void turn(struct col_ws *ws);
+
+// libwebsockets serves its timers before it goes to sleep, and then sleeps until the next of its
+// own: the turn, which sets this timer again, belongs here.
+static void timer_ripe(lws_sorted_usec_list_t *sul)
 {
-    (void)sul;
+    turn(lws_container_of(sul, struct col_ws, sul));
 }
 
 // What is due now; arms the timer for what comes next.
@@ -350,8 +354,8 @@ static void turn(struct col_ws *ws)
         at = until < at ? until : at;
     }
     uint64_t wait_ms = at > now ? at - now : 0;
-    lws_sul_schedule(ws->context, 0, &ws->sul, wake,
-                     wait_ms > 0 ? (lws_usec_t)wait_ms * LWS_US_PER_MS : 1);
+    wait_ms = wait_ms > 0 ? wait_ms : 1;
+    lws_sul_schedule(ws->context, 0, &ws->sul, timer_ripe, (lws_usec_t)wait_ms * LWS_US_PER_MS);
 }
 
 void col_ws_run(struct col_ws *ws, const volatile int *stop)
