@@ -101,15 +101,10 @@ static void store_changes(struct ptl_app *app, const struct ptl_agent_status *s)
 
 static void rates_update(struct ptl_app *app, const struct ptl_agent_status *s)
 {
-    uint64_t since_ms = app->clock.mono_last_ms - app->rate_at_ms;
-    if (since_ms >= RATE_MS) {
-        app->events_per_1000_s =
-            (uint32_t)((s->events_sent - app->rate_events) * 1000000 / since_ms);
-        app->messages_per_1000_s =
-            (uint32_t)((s->messages_sent - app->rate_messages) * 1000000 / since_ms);
-        app->rate_at_ms = app->clock.mono_last_ms;
-        app->rate_events = s->events_sent;
-        app->rate_messages = s->messages_sent;
+    uint64_t now_ms = app->clock.mono_last_ms;
+    if (now_ms - app->rate_new.at_ms >= RATE_MS) {
+        app->rate_old = app->rate_new;
+        app->rate_new = (struct ptl_rate_point){now_ms, s->events_sent, s->messages_sent};
     }
 }
 
@@ -510,7 +505,8 @@ int ptl_app_run(struct ptl_app *app, struct ptl_config *cfg)
     app->input_datagram.fd = -1;
     ptl_clock_init(&app->clock);
     app->started_ms = ptl_app_now(app).mono_ms;
-    app->rate_at_ms = app->started_ms;
+    app->rate_old.at_ms = app->started_ms;
+    app->rate_new.at_ms = app->started_ms;
     ptl_boot_id(boot);
     int result = 2;
     if (media_start(app, boot) && identity_start(app) && agent_start(app) && link_start(app)) {

@@ -134,8 +134,10 @@ struct ptl_app {
     uint64_t looked_at_ms;
     bool look_due;
     bool ways_told; // the two ways on after a refused private channel
-    uint64_t started_ms, rate_at_ms, rate_events, rate_messages;
-    uint32_t events_per_1000_s, messages_per_1000_s;
+    struct ptl_rate_point {
+        uint64_t at_ms, events, messages;
+    } rate_old, rate_new; // sent by then; the old one is 5 s older or more
+    uint64_t started_ms;
     bool draining, eof_drain;
 };
 

@@ -62,9 +62,9 @@ static bool is(const struct report *r, const char *group, const char *name)
 // three.
 static const char *text(const struct report *r, const char *group, const char *name)
 {
-    static char ring[4][512];
+    static char ring[8][512];
     static uint32_t at;
-    char *out = ring[at++ % 4];
+    char *out = ring[at++ % 8];
     struct ptl_json_value value;
     size_t len = 0;
     if (!find(r, group, name, &value) || value.type != PTL_JSON_STRING ||

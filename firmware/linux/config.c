@@ -270,7 +270,8 @@ static void value_refused(struct reader *r, const struct ptl_setting *s, const c
                        : "");
 }
 
-// The key that the user probably meant: same name in another section, or one or two bytes off.
+// The key that the user probably meant: same name in another section, one or two
+// bytes off, or without its unit.
 static const struct ptl_setting *setting_like(const char *section, const char *key)
 {
     for (size_t i = 0; i < ptl_setting_count; i++) {
@@ -291,6 +292,7 @@ static const struct ptl_setting *setting_like(const char *section, const char *k
             key_tail--;
         }
         bool near = name_tail - same <= 2 && key_tail - same <= 2 && strlen(name) > 3;
+        near = near || (same >= 4 && (name[same] == '\0' || key[same] == '\0'));
         if (near && strcmp(ptl_settings[i].section, section) == 0) {
             return &ptl_settings[i];
         }

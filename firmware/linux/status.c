@@ -165,8 +165,11 @@ static void counters_write(const struct ptl_app *app, const struct ptl_agent_sta
     put_u64(w, "window", s->window);
     put_u64(w, "last_batch_events", s->last_batch_events);
     put_u64(w, "last_batch_bytes", s->last_batch_bytes);
-    put_u64(w, "events_per_1000_s", app->events_per_1000_s);
-    put_u64(w, "messages_per_1000_s", app->messages_per_1000_s);
+    uint64_t since_ms = app->clock.mono_last_ms - app->rate_old.at_ms;
+    since_ms = since_ms > 0 ? since_ms : 1;
+    put_u64(w, "events_per_1000_s", (s->events_sent - app->rate_old.events) * 1000000 / since_ms);
+    put_u64(w, "messages_per_1000_s",
+            (s->messages_sent - app->rate_old.messages) * 1000000 / since_ms);
     close(w);
 }
 
