@@ -180,41 +180,34 @@ void ptl_journal_mark_sent(struct ptl_journal *j, uint64_t seq_end)
     j->p.sent_end = seq_end > j->p.sent_end ? seq_end : j->p.sent_end;
 }
 
-enum ptl_status ptl_journal_gap_add(struct ptl_journal *j, const struct ptl_gap *declared,
+enum ptl_status ptl_journal_gap_add(struct ptl_journal *j, const struct ptl_gap *gap,
                                     uint32_t held_count)
 {
-    PTL_ASSERT(declared->first <= declared->last);
-    PTL_ASSERT(declared->last <= PTL_SEQ_MAX);
-    struct ptl_gap gap = *declared;
-    if (!ptl_jn_gap_fits(j, &gap)) {
+    PTL_ASSERT(gap->first <= gap->last);
+    PTL_ASSERT(gap->last <= PTL_SEQ_MAX);
+    if (!ptl_jn_gap_fits(j, gap)) {
         return j->failed ? PTL_E_IO : PTL_E_FULL;
     }
     enum ptl_status status = state_room(j);
     if (status != PTL_OK) {
         return status;
     }
-    if (held_count > 0 && gap.first < j->p.cursor) {
-        // A block change since the caller looked gave these up: they have their verdict.
-        if (gap.last < j->p.cursor) {
-            return PTL_OK;
-        }
-        gap.first = j->p.cursor;
-        uint64_t width = gap.last - gap.first + 1u;
-        held_count = width < held_count ? (uint32_t)width : held_count;
+    if (held_count > 0 && gap->first < j->p.cursor) {
+        return PTL_E_AGAIN; // a block change gave them up: they have their verdict
     }
-    if (!ptl_jn_gap_fits(j, &gap)) { // the block change took the slot
+    if (!ptl_jn_gap_fits(j, gap)) { // the block change took the slot
         return PTL_E_FULL;
     }
     uint64_t fresh = 0;
-    status = ptl_jn_release_range(j, (struct ptl_range){gap.first, gap.last + 1u}, &fresh);
+    status = ptl_jn_release_range(j, (struct ptl_range){gap->first, gap->last + 1u}, &fresh);
     if (status != PTL_OK) {
         return status;
     }
-    ptl_jn_unhold(j, gap.first, held_count);
-    if (gap.reason == PTL_GAP_DAMAGED) {
+    ptl_jn_unhold(j, gap->first, held_count);
+    if (gap->reason == PTL_GAP_DAMAGED) {
         j->counters.damaged += held_count;
     }
-    ptl_jn_gap_put(j, gap);
+    ptl_jn_gap_put(j, *gap);
     ptl_jn_write_state(j);
     return wrote(j);
 }

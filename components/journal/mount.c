@@ -89,12 +89,13 @@ static enum ptl_status check_blank(struct ptl_journal *j)
 static uint32_t scan_tail(struct ptl_journal *j, struct ptl_journal_cursor *c, bool *torn)
 {
     uint32_t end = j->cfg.flash->block_bytes;
-    struct ptl_jn_item item;
+    struct ptl_jn_item item = {.type = PTL_JN_PAD};
     for (;;) { // bounded by the block
         enum ptl_jn_step step = ptl_jn_walk(j, c, end, false, &item);
         if (step == PTL_JN_STEP_END || step == PTL_JN_STEP_BAD) {
             *torn = step == PTL_JN_STEP_BAD ||
                     !ptl_jn_is_filled(j, ptl_jn_block(j, c->generation), c->offset, end, 0xFF);
+            j->p.mark_lost = step == PTL_JN_STEP_BAD && item.type == PTL_JN_STATE;
             break;
         }
         if (step == PTL_JN_STEP_DAMAGE || item.type == PTL_JN_DATA ||
@@ -181,8 +182,9 @@ static bool successor_was_used(struct ptl_journal *j)
     return false;
 }
 
-// How the last run ended, if nobody wrote it down.
-static void decide_end(struct ptl_journal *j, bool block_lost)
+// How the last run ended, if nobody wrote it down. `more_lost`: valid bytes were seen behind where
+// the entries end, so no mark makes the run complete.
+static void decide_end(struct ptl_journal *j, bool more_lost)
 {
     struct ptl_end end = {.epoch = j->run.epoch,
                           .from = j->run.next,
@@ -192,7 +194,7 @@ static void decide_end(struct ptl_journal *j, bool block_lost)
     bool same_boot =
         j->cfg.boot[0] != '\0' && memcmp(j->cfg.boot, j->run.boot, strlen(j->cfg.boot) + 1u) == 0;
     bool complete = j->run.mode == PTL_MODE_SYNC || (j->run.mode == PTL_MODE_DIRECT && same_boot);
-    if (!complete || block_lost) {
+    if (!complete || more_lost) {
         uint32_t named = 0;
         ptl_jn_gaps_cut(j, end.epoch, end.next, &named);
         uint64_t at_most = j->cfg.flash->block_bytes / (PTL_JN_ENTRY_HEAD + 1u);
@@ -249,7 +251,7 @@ static enum ptl_status load(struct ptl_journal *j, uint32_t generation)
 // Makes what was loaded safe to go on from, and the medium say how the last run ended.
 static enum ptl_status mend(struct ptl_journal *j)
 {
-    bool block_lost = j->run.open && successor_was_used(j);
+    bool more_lost = j->p.mark_lost || (j->run.open && successor_was_used(j));
     if (j->cfg.page_cache) {
         if (rewrite_newest(j) != PTL_OK) {
             return PTL_E_IO;
@@ -258,7 +260,7 @@ static enum ptl_status mend(struct ptl_journal *j)
         probe_page(j);
     }
     if (j->run.open) {
-        decide_end(j, block_lost);
+        decide_end(j, more_lost);
         return write_decided(j);
     }
     return ptl_jn_result(j);

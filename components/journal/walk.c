@@ -84,7 +84,8 @@ static bool pass_entry(struct ptl_journal *j, struct ptl_journal_cursor *c,
 }
 
 // The next entry at the cursor, within `end`. `exact`: entries are known to reach just to `end`, so
-// one damaged entry before it is only that; otherwise a bad last entry is a torn append.
+// one damaged entry before it is only that; otherwise a bad last entry is a torn append. With
+// PTL_JN_STEP_BAD item->type is PTL_JN_STATE if valid entries follow a mark that is lost.
 enum ptl_jn_step ptl_jn_walk(struct ptl_journal *j, struct ptl_journal_cursor *c, uint32_t end,
                              bool exact, struct ptl_jn_item *item)
 {
@@ -112,6 +113,12 @@ enum ptl_jn_step ptl_jn_walk(struct ptl_journal *j, struct ptl_journal_cursor *c
         uint32_t next = skip_filler(j, block, item->offset + item->len, end);
         if (!(exact && next == end) &&
             !ptl_jn_entry_valid(j, c->generation, next, end, c->seq + data, &after)) {
+            item->type = PTL_JN_PAD;
+            return PTL_JN_STEP_BAD;
+        }
+        if (item->type == PTL_JN_STATE && !exact) {
+            // What follows may rest on this mark: a verdict that is gone, its release that is not.
+            // (In an older block the next header has restated it.)
             return PTL_JN_STEP_BAD;
         }
         c->offset = next;

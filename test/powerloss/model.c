@@ -280,6 +280,9 @@ void world_mount(struct world *w, bool new_boot)
             world_confirm_gaps(w);
             status = ptl_journal_gap_add(&w->j, &damage.gaps[i], damage.held[i]);
         }
+        if (status == PTL_E_AGAIN && is_in_gaps(w, damage.gaps[i].epoch, damage.gaps[i].first)) {
+            status = PTL_OK; // a block change gave it up
+        }
         if (status == PTL_E_IO) {
             w->dead = true;
             return;
@@ -545,10 +548,10 @@ void world_refuse(struct world *w, uint32_t skip)
                           .reason = PTL_GAP_REFUSED,
                           .kind = PTL_LOST};
     do {
-        if (is_in_gaps(w, entry.epoch, entry.seq)) {
+        status = ptl_journal_gap_add(&w->j, &gap, 1);
+        if (status == PTL_E_AGAIN && is_in_gaps(w, entry.epoch, entry.seq)) {
             return; // a block change on the way gave it up
         }
-        status = ptl_journal_gap_add(&w->j, &gap, 1);
         if (status == PTL_E_FULL) {
             return;
         }

@@ -598,6 +598,45 @@ static void inspection_counts_and_writes_nothing(void **state)
     ptl_sim_flash_free(&r.sim);
 }
 
+static void see_last_state(void *ctx, const struct ptl_journal_entry_info *info)
+{
+    struct ptl_journal_entry_info *last = ctx;
+    if (info->type == PTL_JOURNAL_STATE) {
+        *last = *info;
+    }
+}
+
+// A verdict is one STATE; a RELEASE behind it repeats its release but not its gap.
+static void what_follows_a_lost_mark_does_not_count(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct ptl_journal_entry_info mark = {0};
+    struct ptl_journal_visitor visitor = {.ctx = &mark, .entry = see_last_state};
+    rig_new(&r, 4);
+    rig_open(&r, 0xA, PTL_MODE_SYNC);
+    rig_append(&r, 2);
+    struct ptl_gap gap = {.epoch = 0xA,
+                          .first = RUN1 + 1,
+                          .last = RUN1 + 1,
+                          .reason = PTL_GAP_REFUSED,
+                          .kind = PTL_LOST};
+    assert_int_equal(ptl_journal_gap_add(&r.j, &gap, 1), PTL_OK);
+    assert_int_equal(ptl_journal_release(&r.j, (struct ptl_range){RUN1, RUN1 + 1}), PTL_OK);
+    assert_int_equal(ptl_journal_release_write(&r.j), PTL_OK);
+    rig_append(&r, 2);
+    rig_sync(&r);
+    struct ptl_journal other;
+    assert_int_equal(ptl_journal_inspect(&other, &r.cfg, &visitor), PTL_OK);
+    at(&r, mark.generation, mark.offset)[mark.len / 2] ^= 1;
+    remount(&r);
+    rig_expect_all(&r, 0xA, RUN1, RUN1 + 1);
+    assert_int_equal(r.j.gap_count, 0);
+    assert_int_equal(r.j.ends[0].how, PTL_TORN); // though the mark says sync
+    assert_int_equal(r.j.ends[0].next, RUN1 + 2);
+    ptl_sim_flash_free(&r.sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -619,6 +658,7 @@ int main(void)
         cmocka_unit_test(device_and_counters_survive),
         cmocka_unit_test(a_cursor_survives_release_and_overflow),
         cmocka_unit_test(any_flipped_bit_is_survived),
+        cmocka_unit_test(what_follows_a_lost_mark_does_not_count),
         cmocka_unit_test(inspection_counts_and_writes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
