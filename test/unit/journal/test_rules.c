@@ -598,6 +598,105 @@ static void inspection_counts_and_writes_nothing(void **state)
     ptl_sim_flash_free(&r.sim);
 }
 
+struct entries {
+    struct ptl_journal_entry_info list[200];
+    uint32_t count;
+};
+
+static void see_and_keep(void *ctx, const struct ptl_journal_entry_info *info)
+{
+    struct entries *entries = ctx;
+    if (entries->count < 200) {
+        entries->list[entries->count++] = *info;
+    }
+}
+
+// Gives the entry whose payload is at `offset` the checksum it would have had.
+static void sign_entry(struct rig *r, const struct ptl_journal_entry_info *info)
+{
+    uint8_t seed[12];
+    uint8_t *payload = at(r, info->generation, info->offset);
+    ptl_store_u32(seed, info->generation);
+    ptl_store_u64(seed + 4, info->seq);
+    uint32_t crc = ptl_crc32c(0, seed, sizeof(seed));
+    crc = ptl_crc32c(ptl_crc32c(crc, payload, info->len), payload - 7, 3);
+    ptl_store_u32(payload - 4, crc);
+}
+
+// Everything a reader can be made to believe: bytes changed at random, checksums right again.
+static void lies_with_a_right_checksum_are_survived(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct entries entries = {.count = 0};
+    struct ptl_journal_visitor visitor = {.ctx = &entries, .entry = see_and_keep};
+    struct ptl_prng prng;
+    uint8_t image[3 * 2048];
+    ptl_prng_seed(&prng, 5);
+    rig_new(&r, 3);
+    rig_open(&r, 0xA, PTL_MODE_RAM);
+    rig_append(&r, 10);
+    for (uint64_t n = 2; n < 8; n += 2) {
+        struct ptl_gap gap = {.epoch = 0xA,
+                              .first = RUN1 + n,
+                              .last = RUN1 + n,
+                              .reason = PTL_GAP_REFUSED,
+                              .kind = PTL_LOST};
+        assert_int_equal(ptl_journal_gap_add(&r.j, &gap, 1), PTL_OK);
+    }
+    assert_int_equal(ptl_journal_release(&r.j, (struct ptl_range){RUN1, RUN1 + 1}), PTL_OK);
+    assert_int_equal(ptl_journal_release_write(&r.j), PTL_OK);
+    assert_int_equal(ptl_journal_run_close(&r.j, RUN1 + 12), PTL_OK);
+    rig_open(&r, 0xB, PTL_MODE_DIRECT);
+    rig_append(&r, 20);
+    rig_sync(&r);
+    memcpy(image, r.sim.bytes, sizeof(image));
+    struct ptl_journal other;
+    assert_int_equal(ptl_journal_inspect(&other, &r.cfg, &visitor), PTL_OK);
+    ptl_sim_flash_free(&r.sim);
+    uint32_t mounted = 0;
+    for (uint32_t round = 0; round < 6000; round++) {
+        rig_init(&r, 3, 1, true);
+        memcpy(r.sim.bytes, image, sizeof(image));
+        if (ptl_prng_below(&prng, 2) == 0) { // a header
+            uint8_t *head = at(&r, 1 + ptl_prng_below(&prng, 3), 0);
+            uint32_t len = ptl_load_u16(head + 6);
+            len = len < 20 || len > 900 ? 20 : len;
+            head[12 + ptl_prng_below(&prng, len - 16)] = (uint8_t)ptl_prng_next(&prng);
+            ptl_store_u32(head + len - 4, ptl_crc32c(0, head, len - 4));
+        } else { // an entry, small ones and marks rather than records
+            const struct ptl_journal_entry_info *info = NULL;
+            do {
+                info = &entries.list[ptl_prng_below(&prng, entries.count)];
+            } while (info->len == 0 ||
+                     (info->type == PTL_JOURNAL_DATA && ptl_prng_below(&prng, 20) != 0));
+            uint32_t byte = ptl_prng_below(&prng, info->len);
+            at(&r, info->generation, info->offset)[byte] = (uint8_t)ptl_prng_next(&prng);
+            sign_entry(&r, info);
+        }
+        enum ptl_status status = ptl_journal_mount(&r.j, &r.cfg);
+        mounted += status == PTL_OK ? 1 : 0;
+        struct ptl_journal_cursor c = {0};
+        uint8_t buf[4096];
+        struct ptl_journal_entry entry;
+        for (uint32_t reads = 0; status == PTL_OK || status == PTL_E_FORMAT; reads++) {
+            status = ptl_journal_read(&r.j, &c, buf, sizeof(buf), &entry);
+            assert_in_range(reads, 0, 200);
+        }
+        if (!r.j.failed && r.j.p.generation != 0 &&
+            ptl_journal_run_open(&r.j, 0xC, PTL_MODE_DIRECT, 1) == PTL_OK) {
+            for (uint32_t i = 0; i < 60; i++) { // round the ring
+                status = ptl_journal_append(&r.j, r.j.run.next, false, rig_record(i, 100));
+                if (status == PTL_E_FULL) {
+                    ptl_journal_release_below(&r.j, r.j.run.next);
+                }
+            }
+        }
+        ptl_sim_flash_free(&r.sim);
+    }
+    assert_in_range(mounted, 3000, 6000);
+}
+
 static void see_last_state(void *ctx, const struct ptl_journal_entry_info *info)
 {
     struct ptl_journal_entry_info *last = ctx;
@@ -659,6 +758,7 @@ int main(void)
         cmocka_unit_test(a_cursor_survives_release_and_overflow),
         cmocka_unit_test(any_flipped_bit_is_survived),
         cmocka_unit_test(what_follows_a_lost_mark_does_not_count),
+        cmocka_unit_test(lies_with_a_right_checksum_are_survived),
         cmocka_unit_test(inspection_counts_and_writes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
