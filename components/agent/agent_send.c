@@ -218,9 +218,9 @@ static struct ptl_batch_input input(const struct ptl_agent *a)
     bool resend = ptl_agent_resend_waits(a);
     bool replay = a->journal != NULL && a->journal->held > 0 && !a->replay_empty &&
                   (a->mode != PTL_MODE_SYNC || a->journal->held > a->journal->held_run);
-    // While receipts stay away one batch at a time asks for them, and it has to be the oldest: a
-    // receipt names few ranges above what is missing first, and may not get as far as a later one.
-    bool older = a->receipt_misses > 0 && replay;
+    // Oldest first: a receipt names few ranges above what is missing first, and may not get as far
+    // as a younger batch, which would then be sent again and again in vain.
+    bool older = replay && !a->replay_stalled && a->cfg.delivery == PTL_STORED;
     in.resend_waiting = !late && resend && !older;
     in.replay_waiting =
         !late && replay && !a->replay_stalled && !ptl_journal_is_pending(a->journal);
@@ -241,10 +241,9 @@ struct ptl_batch_decision ptl_agent_decide(struct ptl_agent *a, uint64_t now_ms)
     if (room == 1) {
         // The last slot is kept for the rest of a batch that is cut smaller when it goes again:
         // with new batches in all of them, those that wait to be sent again could never leave.
-        // What is older than all of those may use it: it gives it back by itself.
+        // What gives the slot back by itself may use it.
         in.live_count = 0;
-        in.control_waiting = false;
-        in.replay_waiting = in.replay_waiting && a->receipt_misses > 0;
+        in.replay_waiting = in.replay_waiting && a->cfg.delivery == PTL_STORED;
     }
     struct ptl_batch_decision decision = ptl_batch_decide(&a->batch, &in, now_ms);
     if (decision.events_max > a->events_cap) {
