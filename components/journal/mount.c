@@ -310,11 +310,11 @@ enum ptl_status ptl_journal_mount(struct ptl_journal *j, const struct ptl_journa
         status = ptl_journal_sync(j);
     }
     j->durable_next = j->run.next;
-    if (status == PTL_OK || status == PTL_E_INVALID || status == PTL_E_FORMAT) {
+    j->failed = status != PTL_OK;
+    if (status == PTL_E_INVALID || status == PTL_E_FORMAT) {
         return status;
     }
-    j->failed = true; // also where the medium would rather be waited for
-    return PTL_E_IO;
+    return ptl_jn_result(j); // PTL_E_IO too where the medium would rather be waited for
 }
 
 enum ptl_status ptl_journal_format(const struct ptl_journal_config *cfg)

@@ -2,12 +2,12 @@
 //
 // A port fills one constant struct. What it promises (the journal is built on this and no more):
 //   - sync is a barrier: everything programmed or erased before it is on the medium after it;
-//   - a program call stays inside one block, is aligned to prog_bytes and a multiple of it long,
-//   and
-//     each unit of prog_bytes is programmed once per erase;
+//   - a program call stays inside one block, is aligned to prog_bytes and a multiple of it long;
+//     each unit of prog_bytes is programmed once per erase (a file also takes the same bytes again
+//     in place, see page_cache in ptl_journal.h);
 //   - erase leaves every byte 0xFF (a file must really write them);
 //   - a unit that cannot be read back returns PTL_E_IO for that read, never a fault;
-//   - after a failure every call fails until the medium is opened again.
+//   - after a failed program, erase or sync every call fails until the medium is opened again.
 // erase and sync may answer PTL_E_PENDING: the port works on it elsewhere and the owner of the
 // journal is told by ptl_journal_media_ready(). Only one such operation is under way at a time.
 #pragma once

@@ -1,21 +1,23 @@
+
 // ptl_journal.h - power-loss-safe ring of records on a ptl_flash. Bytes and validity: FORMAT.md.
 //
-// Promise   What was appended and then synced survives a power cut at any later instant until it is
-//           released or overwritten. What was appended and not synced survives as a prefix, each
-//           entry whole or absent; where the medium writes out of order (a file's cache, the units
-//           of one page) a record may be lost before one that was kept: then reading says so. A cut
-//           may forget a release, never a synced entry.
-// Full      The oldest block is given up; its unreleased records become gaps, and the gap is on the
-//           medium before what it speaks of goes.
+// Promise   What was appended and then synced survives a power cut at any later instant until it
+//           is released or overwritten. What was appended and not synced survives as a prefix,
+//           each entry whole or absent; where the medium writes out of order (a file's cache, the
+//           units of one page) a record may be lost before one that was kept: then reading says
+//           so. A cut may forget a release, never a synced entry.
+// Full      The oldest block is given up; its unreleased records become gaps, and the gap is on
+//           the medium before what it speaks of goes.
 // Memory    *j and the two buffers of the config. No allocation, no clock.
 // Threads   One owner. Not from interrupts: a call may erase a block.
 // Pending   While a block change waits for the medium, calls that append answer PTL_E_AGAIN and
-// have
-//           changed nothing; call again after ptl_journal_media_ready().
+//           have changed nothing; call again after ptl_journal_media_ready().
 // Failure   After PTL_E_IO the journal is `failed`: every call answers PTL_E_IO and the state in
-// RAM
-//           (gaps, ends, counters) stays readable; nothing since the last good sync counts as
-//           durable.
+//           RAM (gaps, ends, counters) stays readable; nothing since the last good sync counts as
+//           durable. The way on is to open the medium again and mount.
+// Status    Calls that append answer, besides what is said at each: PTL_E_AGAIN (block change
+//           pending), PTL_E_FULL (a block change would need more gap slots than are free: confirm
+//           gaps or release records first), PTL_E_IO. None of them has changed anything.
 #pragma once
 
 #include "ptl_base.h"
@@ -42,8 +44,8 @@ struct ptl_journal_config {
     uint32_t read_buf_bytes;       // 64 at least; 256 or more is faster
     bool write_through; // append programs at once (files: the page cache outlives a crash);
                         // false: when the page is full or at sync (raw flash)
-    bool page_cache;    // medium is a file: after an unclean stop the newest block is
-                        // rewritten in place and synced before mount shows anything
+    bool page_cache;    // medium is a file: mount writes the newest block again in place and
+                        // syncs it before it shows anything
     char boot[PTL_BOOT_BYTES_MAX + 1]; // id of this OS boot, "" if there is none
 };
 
@@ -118,13 +120,21 @@ struct ptl_journal {
     } p;
 };
 
-// Recovers whatever a power cut or a crash left; formats a medium whose blocks are all blank. If
-// the last run was not closed, its end (closed or torn) is decided from its mark and written;
-// damage and what is unreleased below the oldest surviving block become gaps. Synchronous: an
-// operation of the flash that answers PTL_E_PENDING is an error here, so ports offer blocking
-// operation during mount. PTL_E_FORMAT   the medium holds something else or an unknown format
-// version: nothing was written PTL_E_INVALID  geometry or buffers break the rules    PTL_E_IO  the
-// medium failed
+// Recovers whatever a power cut or a crash left; formats a medium whose blocks were never written
+// (all FF or all zero at their start; the first may hold the torn rest of a first format). If the
+// last run was not closed, its end (closed or torn) is decided from its mark and written, unless
+// that would cost a held record: then the next block header carries it. Damaged records stay held
+// until ptl_journal_read() meets them. On a medium with `page_cache` the newest block is written
+// again in place. Synchronous: an operation of the flash that answers PTL_E_PENDING is an error
+// here, so ports offer blocking operation during mount.
+// Cost: about log2(blocks) + 3 header reads and a scan of one block; every header where one of
+// them is not what it must be.
+//
+// PTL_E_FORMAT   the medium holds something else, another geometry or a later format: nothing was
+//                written
+// PTL_E_INVALID  geometry or buffers break the rules
+// PTL_E_IO       the medium failed
+// After any of them only `failed` (true) may be looked at; mount again once the cause is mended.
 PTL_MUST_USE enum ptl_status ptl_journal_mount(struct ptl_journal *j,
                                                const struct ptl_journal_config *cfg);
 
@@ -133,25 +143,26 @@ PTL_MUST_USE enum ptl_status ptl_journal_format(const struct ptl_journal_config 
 
 // Begins a run: appends RUN with the next run counter. Before a number of it is shown to anyone the
 // caller must see ptl_journal_sync() succeed. j->run.first is the first seq.
-// PTL_E_AGAIN, PTL_E_FULL (gap slots), PTL_E_IO, PTL_E_TOO_BIG (all 2^24 runs are used up: format)
+//
+// PTL_E_TOO_BIG  all 2^24 run counters are used up: format
 PTL_MUST_USE enum ptl_status ptl_journal_run_open(struct ptl_journal *j, uint64_t epoch,
                                                   enum ptl_mode mode, uint32_t ram_records_max);
-// Appends MODE if it differs from the mark. `next` = lowest seq not yet allotted. Down: before the
-// first record that is accepted under the weaker mode; leaving PTL_MODE_SYNC the caller must also
-// see ptl_journal_sync() succeed before that. Up: only once every accepted record has been appended
-// (or synced, for PTL_MODE_SYNC). PTL_E_AGAIN, PTL_E_FULL (gap slots), PTL_E_IO
+// Appends MODE if it differs from the mark. `next` = lowest seq not yet allotted.
+// Down: before the first record that is accepted under the weaker mode; leaving PTL_MODE_SYNC the
+// caller must also see ptl_journal_sync() succeed before that. Up: only once every accepted record
+// has been appended (for PTL_MODE_SYNC: synced).
 PTL_MUST_USE enum ptl_status ptl_journal_mode_set(struct ptl_journal *j, enum ptl_mode mode,
                                                   uint64_t next);
 // Appends END (closed, exact next) and adds it to `ends`; sync afterwards. Only when nothing of the
 // run is only in RAM.
 PTL_MUST_USE enum ptl_status ptl_journal_run_close(struct ptl_journal *j, uint64_t next);
-// Remembers the device id.   PTL_E_TOO_BIG (64 bytes), PTL_E_AGAIN, PTL_E_FULL, PTL_E_IO
+// Remembers the device id. PTL_E_TOO_BIG: more than PTL_DEVICE_BYTES_MAX.
 PTL_MUST_USE enum ptl_status ptl_journal_device_set(struct ptl_journal *j, const char *device);
 
 // Appends one record of the present run; `seq` at or above run.next, holes allowed. `sent`: it was
-// in a batch before (decides lost or uncertain if it is ever dropped). PTL_E_TOO_BIG  never fits a
-// block     PTL_E_AGAIN  block change pending PTL_E_FULL     overflow would need a gap slot and all
-// are taken: confirm gaps first
+// in a batch before (decides lost or uncertain if it is ever dropped).
+//
+// PTL_E_TOO_BIG  never fits a block
 PTL_MUST_USE enum ptl_status ptl_journal_append(struct ptl_journal *j, uint64_t seq, bool sent,
                                                 struct ptl_span record);
 // Largest record that append takes with this geometry.
@@ -186,32 +197,39 @@ struct ptl_journal_entry {
     uint32_t damaged_count;            // how many of them were data entries held here, for gap_add
 };
 // Reads the next unreleased entry at or after the cursor and moves past it.
-// PTL_E_EMPTY    none        PTL_E_TOO_BIG  buf too small (cursor not moved; entry->record.len
-// says) PTL_E_FORMAT   entry->damaged of entry->epoch is unreadable: the cursor moved past it; the
-// caller
-//                declares the gap (ptl_journal_gap_add) and reads on
-// PTL_E_AGAIN    the medium is busy with a pending operation      PTL_E_IO
+//
+// PTL_E_EMPTY    none
+// PTL_E_TOO_BIG  buf is too small; the cursor has not moved, entry->record.len says what it takes
+// PTL_E_FORMAT   entry->damaged of entry->epoch is unreadable and the cursor has moved past it: the
+//                caller declares the gap (ptl_journal_gap_add with entry->damaged_count) and reads
+//                on. Where a whole block is bad, numbers that were never here are named with it
+// PTL_E_AGAIN    the medium is busy erasing
+// PTL_E_IO       the medium failed
 PTL_MUST_USE enum ptl_status ptl_journal_read(struct ptl_journal *j,
                                               struct ptl_journal_cursor *cursor, uint8_t *buf,
                                               size_t cap, struct ptl_journal_entry *entry);
 
-// Gives up [range.begin, range.end): each a held data entry. Takes effect in RAM at once; the
-// medium learns of it with ptl_journal_release_write() or the next header (may lag: a duplicate
-// after a crash, never a loss). PTL_E_FULL   more than PTL_RANGES_MAX separate ranges: release
-// lower ones first, these stay held
+// Gives up [range.begin, range.end): each a held data entry, or given up already. Takes effect in
+// RAM at once; the medium learns of it with ptl_journal_release_write() or the next header (may
+// lag: a duplicate after a crash, never a loss).
+//
+// PTL_E_FULL     more than PTL_RANGES_MAX separate ranges: release lower ones first; these stay
 PTL_MUST_USE enum ptl_status ptl_journal_release(struct ptl_journal *j, struct ptl_range range);
 // Nothing below `seq` is held any more (the caller has read and released up to there): moves the
 // cursor over holes. Asserts nothing about entries; held is not changed.
 void ptl_journal_release_below(struct ptl_journal *j, uint64_t seq);
-// Appends the release snapshot if it changed; PTL_OK without writing where that would drop data.
+// Appends what changed of releases, gaps and ends; PTL_OK without writing where that would drop
+// data (then the next header carries it).
 PTL_MUST_USE enum ptl_status ptl_journal_release_write(struct ptl_journal *j);
 // Records of the present run below `seq_end` may have been sent in replay (for the kind of a gap).
 void ptl_journal_mark_sent(struct ptl_journal *j, uint64_t seq_end);
 
 // Declares a gap and releases its seqs, in one entry. Touching gaps of one epoch, reason and kind
 // merge. `held_count` of the records in it were held here (0 for records that lived in RAM).
-// Held records that a block change gave up in the meantime keep their overflow gap and are left
-// out. PTL_E_FULL   all slots are taken: wait for confirmations    PTL_E_AGAIN, PTL_E_IO
+//
+// PTL_E_FULL     also: all gap slots are taken, or all range slots
+// PTL_E_AGAIN    also: a block change on the way gave up some of these held records, which have
+//                their overflow gap now: look again at what is held, then decide
 PTL_MUST_USE enum ptl_status ptl_journal_gap_add(struct ptl_journal *j, const struct ptl_gap *gap,
                                                  uint32_t held_count);
 // Forgets the part of gaps of `epoch` that lies within `covered` (a receipt or an acknowledged
