@@ -213,7 +213,8 @@ PTL_MUST_USE enum ptl_status ptl_journal_read(struct ptl_journal *j,
 // RAM at once; the medium learns of it with ptl_journal_release_write() or the next header (may
 // lag: a duplicate after a crash, never a loss).
 //
-// PTL_E_FULL     more than PTL_RANGES_MAX separate ranges: release lower ones first; these stay
+// PTL_E_FULL     more than PTL_RANGES_MAX separate ranges: nothing was changed, release lower ones
+//                first
 PTL_MUST_USE enum ptl_status ptl_journal_release(struct ptl_journal *j, struct ptl_range range);
 // Nothing below `seq` is held any more (the caller has read and released up to there): moves the
 // cursor over holes. Asserts nothing about entries; held is not changed.
