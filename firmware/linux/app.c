@@ -76,10 +76,11 @@ static void link_changes(struct ptl_app *app, const struct ptl_agent_status *s)
 static void store_changes(struct ptl_app *app, const struct ptl_agent_status *s)
 {
     const struct ptl_agent_status *seen = &app->seen;
-    if (s->spilling != seen->spilling && app->media.mounted) {
-        ptl_log(PTL_LOG_INFO,
-                s->spilling ? "spilling: new events go to the journal (%llu held)"
-                            : "events flow through RAM again (%llu held)",
+    if (s->mode != PTL_MODE_RAM && seen->spilling && !s->spilling) {
+        ptl_log(PTL_LOG_INFO, "spilled: %llu events are in the journal, new ones go straight there",
+                (unsigned long long)s->held);
+    } else if (s->mode == PTL_MODE_RAM && seen->mode == PTL_MODE_DIRECT) {
+        ptl_log(PTL_LOG_INFO, "events flow through RAM again (%llu held)",
                 (unsigned long long)s->held);
     }
     if (s->media_failed != seen->media_failed) {
@@ -139,9 +140,8 @@ static void timer_due(void *ctx)
     if (!app->draining) {
         ptl_host_metrics_due(&app->host, &now);
     }
-    if (app->look_due && now.mono_ms - app->looked_at_ms >= LOOK_MS) {
-        look(app, &now);
-    }
+    // A look that is due happens in `polled`, which follows: one from here would be taken there for
+    // a reason to look again, twenty times a second for ever.
     timer_arm(app);
 }
 
