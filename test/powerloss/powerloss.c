@@ -309,7 +309,14 @@ static bool random_life(uint64_t seed)
             ptl_sim_flash_cut_now(&world.sim, kind);
         }
         ptl_sim_flash_power_on(&world.sim);
+        if (ptl_prng_below(&prng, 3) == 0) { // and again while it mounts
+            ptl_sim_flash_arm(&world.sim, ptl_prng_below(&prng, 8), kind);
+        }
         world_mount(&world, kind != PTL_SIM_CUT_KILLED);
+        if (world.dead) {
+            ptl_sim_flash_power_on(&world.sim);
+            world_mount(&world, kind != PTL_SIM_CUT_KILLED);
+        }
     }
     bool ok = holds("random", medium, kind, 0, (uint32_t)seed, PTL_SIM_NEVER);
     world_free(&world);
