@@ -3,7 +3,7 @@
 // Sends numbered events over the agent's SEQPACKET socket, one at a time, each of which must be
 // answered; goes on by itself when the agent comes back. Commands on standard input, one a line:
 // `pause`, `resume`, `stop`; each is answered by a tally line on standard output once no answer is
-// outstanding. A tally line also comes every second:
+// outstanding. A tally line also comes four times a second:
 //
 //   {"emitted":12,"accepted":12,"refused":0,"unanswered":0,"paused":false}
 //
@@ -29,7 +29,7 @@
 #define COMMAND_BYTES   64
 #define MESSAGE_BYTES   9216
 #define PAD_BYTES_MAX   8192
-#define REPORT_EVERY_MS 1000
+#define REPORT_EVERY_MS 250
 
 struct source {
     const char *socket_path;
