@@ -12,7 +12,7 @@
 #include "hub.h"
 #include "server.h"
 #include "stats.h"
-#include "tcp_bytes.h"
+#include "tcp.h"
 #include "upgrade.h"
 
 _Static_assert(LWS_PRE <= PTL_RT_HEADROOM, "messages leave room for the frame header");
@@ -455,7 +455,7 @@ static bool open_context(void)
     info.timeout_secs = 10;
     info.keepalive_timeout = 120; // a refused upgrade waits in it
     info.fd_limit_per_thread = (unsigned)o->clients_max + 32u;
-    info.options = LWS_SERVER_OPTION_VALIDATE_UTF8;
+    info.options = LWS_SERVER_OPTION_VALIDATE_UTF8 | LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND;
     if (strchr(o->host, ':') == NULL) {
         info.options |= LWS_SERVER_OPTION_DISABLE_IPV6;
     }
@@ -511,6 +511,12 @@ static void serve_until_stopped(void)
 
 int ptl_rt_server_run(const struct ptl_rt_server_options *options)
 {
+    int error = ptl_rt_tcp_listen_error(options->host, options->port);
+    if (error != 0) {
+        fprintf(stderr, "petrel-realtime: cannot listen on %s port %d: %s\n", options->host,
+                options->port, error == EINVAL ? "not a numeric address" : strerror(error));
+        return 1;
+    }
     server.options = options;
     lws_set_log_level(
         options->verbose ? LLL_ERR | LLL_WARN | LLL_NOTICE | LLL_INFO : LLL_ERR | LLL_WARN, NULL);
@@ -531,8 +537,8 @@ int ptl_rt_server_run(const struct ptl_rt_server_options *options)
     signal(SIGPIPE, SIG_IGN);
     if (!open_context()) {
         fprintf(stderr,
-                "petrel-realtime: cannot listen on %s port %d: see the lines above; is "
-                "the port taken, the certificate readable?\n",
+                "petrel-realtime: cannot serve on %s port %d; are cert.pem and key.pem in "
+                "--tls-dir good? see the lines above\n",
                 options->host, options->port);
         ptl_rt_hub_free(server.hub);
         return 1;

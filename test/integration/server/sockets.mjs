@@ -267,6 +267,14 @@ const steps = {
     }
   },
 
+  async 'an address that is taken or wrong ends it with words'() {
+    for (const [listen, words] of [[`127.0.0.1:${server.port}`, /Address already in use/],
+      ['localhost:0', /not a numeric address/]]) {
+      assert.throws(() => execFileSync(binary, ['--listen', listen, '--plain', '--jwt-secret-file',
+        server.secretFile], { stdio: 'pipe', timeout: 5000, killSignal: 'SIGKILL' }), words)
+    }
+  },
+
   async 'a secret that everyone can read is refused'() {
     const path = join(server.dir, 'open-secret')
     execFileSync('sh', ['-c', 'umask 022; echo secret > "$1"', 'sh', path])
