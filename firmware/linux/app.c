@@ -145,6 +145,18 @@ static void timer_due(void *ctx)
     timer_arm(app);
 }
 
+// Something to say since the last look. A wake-up 50 ms after every heartbeat would say nothing.
+static bool has_news(const struct ptl_app *app, const struct ptl_now *now)
+{
+    const struct ptl_agent_status *seen = &app->seen;
+    struct ptl_agent_status s;
+    ptl_agent_status_get(&app->agent, now, &s);
+    return s.joined != seen->joined || s.links_lost != seen->links_lost ||
+           s.spilling != seen->spilling || s.media_failed != seen->media_failed ||
+           s.lost != seen->lost || s.uncertain != seen->uncertain ||
+           s.spill_misses != seen->spill_misses || strcmp(s.cause, seen->cause) != 0;
+}
+
 // Applications that wait for the medium are not kept for LOOK_MS.
 static bool replies_wait(const struct ptl_app *app)
 {
@@ -168,7 +180,7 @@ static bool polled(void *ctx)
     if (now.mono_ms - app->looked_at_ms >= LOOK_MS || replies_wait(app)) {
         look(app, &now);
         timer_arm(app);
-    } else if (!app->look_due) {
+    } else if (!app->look_due && has_news(app, &now)) {
         app->look_due = true;
         timer_arm(app);
     }
@@ -186,13 +198,15 @@ static void link_up(void *ctx, const struct ptl_lws_peer *peer)
 {
     struct ptl_app *app = ctx;
     app->peer = *peer;
+    app->looked_at_ms = 0; // look at once
     ptl_log(PTL_LOG_DEBUG, "connected to %s (%s %s)", peer->address, peer->tls_version,
             peer->cipher);
 }
 
 static void link_down(void *ctx, const struct ptl_link_end *end, bool was_up)
 {
-    (void)ctx;
+    struct ptl_app *app = ctx;
+    app->looked_at_ms = 0; // look at once
     ptl_log(PTL_LOG_DEBUG, "%s: %.*s", was_up ? "link ended" : "connect failed", (int)end->text.len,
             (const char *)end->text.ptr);
 }
@@ -274,11 +288,20 @@ static void breaker_config(const struct ptl_config *cfg, struct ptl_breaker_conf
     };
 }
 
+// A batch takes at most a quarter of the queue, so that one can fill while others are on their way.
+static uint32_t batch_bytes_of(const struct ptl_config *cfg)
+{
+    uint32_t least = PTL_BATCH_BYTES_MIN(cfg->events.bytes_max + PTL_AGENT_RECORD_SLACK);
+    uint32_t quarter = cfg->queue.bytes / 4;
+    uint32_t bytes = cfg->batch.bytes < quarter ? cfg->batch.bytes : quarter;
+    return bytes > least ? bytes : least;
+}
+
 // W is bounded by what RAM can hold of unacknowledged batches.
 static uint8_t window_of(const struct ptl_config *cfg)
 {
     uint64_t high = (uint64_t)cfg->queue.bytes * cfg->queue.high_water_percent / 100;
-    uint64_t fits = high / cfg->batch.bytes;
+    uint64_t fits = high / batch_bytes_of(cfg);
     fits = fits > 1 ? fits - 1 : 1;
     return (uint8_t)(cfg->batch.window < fits ? cfg->batch.window : fits);
 }
@@ -289,7 +312,7 @@ static void batch_config(const struct ptl_config *cfg, struct ptl_batch_config *
         .max_delay_ms = cfg->batch.max_delay_ms,
         .messages_per_1000_s = cfg->batch.messages_per_1000_s,
         .burst = cfg->batch.burst,
-        .bytes_max = cfg->batch.bytes,
+        .bytes_max = batch_bytes_of(cfg),
         .events_max = cfg->batch.events,
         .window_max = window_of(cfg),
         .eager = cfg->batch.eager,
@@ -479,6 +502,7 @@ static int ended(struct ptl_app *app)
 {
     struct ptl_agent_status s;
     const struct ptl_now now = ptl_app_now(app);
+    look(app, &now);
     ptl_agent_status_get(&app->agent, &now, &s);
     ptl_log(PTL_LOG_INFO,
             "stopped: %llu events emitted, %llu %s, %llu held, %llu lost, %llu uncertain, %llu "
