@@ -138,6 +138,7 @@ static void on_event(struct col_collector *c, const struct col_event_out *event)
     const char *device = event->device != NULL ? event->device->name : "?";
     switch (event->type) {
     case COL_BATCH:
+        PTL_ASSERT(event->device != NULL);
         event->device->batches++;
         enqueue(c, event->device, event->text);
         break;

@@ -217,7 +217,7 @@ static const char *parse_stamp(struct col_batch *batch, const struct fields *fie
 static const char *parse_event(struct col_batch *batch, struct ptl_json_value value,
                                struct col_event *event)
 {
-    struct fields fields;
+    struct fields fields = {.has = {false}};
     uint8_t severity = 0;
     if (value.type != PTL_JSON_OBJECT) {
         return "event is no object";
@@ -299,7 +299,7 @@ static const char *parse_gaps(struct col_batch *batch, struct ptl_json_value lis
 {
     struct ptl_json_iter iter = ptl_json_iterate(list);
     struct ptl_json_value value;
-    struct fields fields;
+    struct fields fields = {.has = {false}};
     while (ptl_json_next(&iter, NULL, &value)) {
         if (batch->gap_count == COL_GAPS_MAX) {
             return "too many gaps";
@@ -327,7 +327,7 @@ static const char *const end_names[] = {"epoch", "next", "how", "at_most", "from
 
 static const char *parse_end(struct ptl_json_value value, struct ptl_end *end)
 {
-    struct fields fields;
+    struct fields fields = {.has = {false}};
     uint64_t at_most = 0;
     uint64_t runs = 1;
     *end = (struct ptl_end){0};
@@ -408,7 +408,7 @@ const char *col_batch_parse(struct col_batch *batch, struct ptl_span payload,
 {
     struct ptl_json_value root;
     struct ptl_json_error error;
-    struct fields fields;
+    struct fields fields = {.has = {false}};
     batch->event_count = 0;
     batch->gap_count = 0;
     batch->end_count = 0;

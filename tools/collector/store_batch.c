@@ -280,7 +280,7 @@ static int apply_floor(struct intake *in, struct col_run *r, uint64_t floor)
 
 static int add_batch_run(struct intake *in, const struct col_batch *batch)
 {
-    struct col_run r;
+    struct col_run r = {.id = 0};
     col_epoch_text(batch->epoch, in->epoch);
     int code = get_run(in, batch->floor, &r);
     in->result->new_run = code == SQLITE_OK && r.created;
@@ -304,7 +304,7 @@ static int add_batch_run(struct intake *in, const struct col_batch *batch)
 // A gap names its run; one of another run than the batch's is taken at its word.
 static int add_foreign_gap(struct intake *in, const struct ptl_gap *gap)
 {
-    struct col_run r;
+    struct col_run r = {.id = 0};
     col_epoch_text(gap->epoch, in->epoch);
     int code = get_run(in, gap->first, &r);
     if (code == SQLITE_OK) {
@@ -342,7 +342,7 @@ static int record_end(struct intake *in, const struct ptl_end *end)
 // floor.
 static int add_end(struct intake *in, const struct ptl_end *end)
 {
-    struct col_run r;
+    struct col_run r = {.id = 0};
     col_epoch_text(end->epoch, in->epoch);
     int code = get_run(in, end->next, &r);
     if (code == SQLITE_OK) {

@@ -33,4 +33,4 @@ struct fp_command {
 const char *fp_command_parse(const char *line, struct fp_mode *mode, struct fp_command *command);
 
 // The mode in the words of the commands, `clear` if there is nothing.
-void fp_mode_text(const struct fp_mode *mode, char *text, size_t cap);
+void fp_mode_text(const struct fp_mode *mode, char *out, size_t cap);

@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FP_PIPE_BYTES  (256U * 1024U) // held at most; then the reader waits and TCP pushes back
+#define FP_PIPE_BYTES                                                                              \
+    ((size_t)256 * 1024) // held at most; then the reader waits and TCP pushes back
 #define FP_PIPE_CHUNKS 256U
 #define FP_NEVER       UINT64_MAX
 

@@ -169,8 +169,11 @@ static int set_up(void **state)
         len += (size_t)more;
     }
     close(out[0]);
-    unsigned port = 0;
-    assert_int_equal(sscanf(line, "petrel-faultproxy ready listen=127.0.0.1:%u to=", &port), 1);
+    const char ready[] = "petrel-faultproxy ready listen=127.0.0.1:";
+    char *end = NULL;
+    assert_memory_equal(line, ready, strlen(ready));
+    unsigned long port = strtoul(line + strlen(ready), &end, 10);
+    assert_memory_equal(end, " to=", 4);
     assert_true(port > 0 && port < 65536);
     w.proxy_port = (uint16_t)port;
     w.control_fd = connect_control(&w);
@@ -439,11 +442,27 @@ static void a_server_that_is_down_shows(void **state)
     close(server);
 }
 
+// Runs a command in silence.
+static int exit_status(char *const args[])
+{
+    int status = 0;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        int nowhere = open("/dev/null", O_WRONLY);
+        dup2(nowhere, 1);
+        dup2(nowhere, 2);
+        execv(args[0], args);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
 static void control_is_strict_and_private(void **state)
 {
     struct world *w = *state;
-    char command[512];
-    char *args;
     assert_memory_equal(ctl(w, "explode"), "error: ", 7);
     assert_memory_equal(ctl(w, "delay soon"), "error: ", 7);
     assert_string_equal(ctl(w, "delay 1"), "ok");
@@ -460,18 +479,16 @@ static void control_is_strict_and_private(void **state)
     assert_memory_equal(flood, "error: line too long\n", 21);
     close(other);
     // The client mode, and its exit status.
-    args = command;
-    snprintf(args, sizeof(command), "%s ctl %s clear >/dev/null", binary, w->control_path);
-    assert_int_equal(system(command), 0);
-    snprintf(args, sizeof(command), "%s ctl %s nonsense >/dev/null", binary, w->control_path);
-    assert_int_equal(WEXITSTATUS(system(command)), 1);
-    snprintf(args, sizeof(command), "%s ctl %s-not clear 2>/dev/null", binary, w->control_path);
-    assert_int_equal(WEXITSTATUS(system(command)), 2);
+    char *const good[] = {(char *)binary, "ctl", w->control_path, "clear", NULL};
+    assert_int_equal(exit_status(good), 0);
+    char *const unknown[] = {(char *)binary, "ctl", w->control_path, "nonsense", NULL};
+    assert_int_equal(exit_status(unknown), 1);
+    char *const nobody[] = {(char *)binary, "ctl", "/nonexistent", "clear", NULL};
+    assert_int_equal(exit_status(nobody), 2);
     // A second proxy does not take the socket of one that lives.
-    snprintf(args, sizeof(command),
-             "%s --listen 127.0.0.1:0 --to 127.0.0.1:1 --control %s 2>/dev/null", binary,
-             w->control_path);
-    assert_int_equal(WEXITSTATUS(system(command)), 2);
+    char *const second[] = {(char *)binary, "--listen",  "127.0.0.1:0",   "--to",
+                            "127.0.0.1:1",  "--control", w->control_path, NULL};
+    assert_int_equal(exit_status(second), 2);
     assert_non_null(strstr(ctl(w, "stats"), "\"mode\":\"clear\""));
 }
 

@@ -29,7 +29,6 @@ static unsigned serve(struct world *w)
         char answer[256];
         bool binary = false;
         unsigned ref = 0;
-        char topic[96];
         struct ptl_writer to = ptl_writer_on(frame, sizeof(frame) - 1);
         enum ptl_status status = col_collector_frame(&w->c, PTL_SPAN_OF(""), &to, &binary, w->now);
         if (status == PTL_E_EMPTY) {
@@ -41,10 +40,13 @@ static unsigned serve(struct world *w)
             size_t head = 7u + frame[1] + frame[2] + frame[3] + frame[4];
             snprintf(w->receipt, sizeof(w->receipt), "%s", (const char *)frame + head);
             receipts++;
-        } else if (sscanf((const char *)frame, "[\"%*u\",\"%u\",\"%95[^\"]", &ref, topic) == 2) {
+        } else if (frame[1] == '"') {
+            char *at = NULL;
+            ref = (unsigned)strtoul((const char *)frame + 2, &at, 10); // join_ref and ref are one
+            const char *topic = strstr(at + 3, ",\"") + 2;
             snprintf(answer, sizeof(answer),
-                     "[\"%u\",\"%u\",\"%s\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]",
-                     ref, ref, topic);
+                     "[\"%u\",\"%u\",\"%.*s\",\"phx_reply\",{\"status\":\"ok\",\"response\":{}}]",
+                     ref, ref, (int)strcspn(topic, "\""), topic);
             col_collector_recv(&w->c, test_span(answer), false, w->now);
         }
     }

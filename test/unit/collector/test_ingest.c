@@ -177,7 +177,7 @@ static void seq_must_ascend(void **state)
 static void lists_are_bounded(void **state)
 {
     (void)state;
-    size_t cap = 4 * 1024 * 1024;
+    size_t cap = (size_t)4 << 20;
     char *text = malloc(cap);
     assert_non_null(text);
     size_t len = (size_t)snprintf(text, cap, HEAD "\"events\":[");

@@ -51,6 +51,18 @@ static void pipe_keeps_bytes_and_order(void **state)
     free(pipe);
 }
 
+static void put(struct fp_pipe *pipe, const char *text, uint64_t due_ms)
+{
+    size_t room = 0;
+    size_t len = strlen(text);
+    uint8_t *space = fp_pipe_space(pipe, &room);
+    assert_true(room >= len);
+    for (size_t i = 0; i < len; i++) {
+        space[i] = (uint8_t)text[i];
+    }
+    fp_pipe_filled(pipe, len, due_ms);
+}
+
 static void pipe_holds_until_due(void **state)
 {
     (void)state;
@@ -59,17 +71,14 @@ static void pipe_holds_until_due(void **state)
     fp_pipe_init(pipe);
     size_t len = 0;
     assert_int_equal(fp_pipe_due_ms(pipe), FP_NEVER);
-    memcpy(fp_pipe_space(pipe, &len), "abcd", 4);
-    fp_pipe_filled(pipe, 4, 100);
-    memcpy(fp_pipe_space(pipe, &len), "ef", 2);
-    fp_pipe_filled(pipe, 2, 50); // may not overtake
+    put(pipe, "abcd", 100);
+    put(pipe, "ef", 50); // may not overtake
     assert_int_equal(fp_pipe_due_ms(pipe), 100);
     assert_null(fp_pipe_ready(pipe, 99, &len));
     assert_memory_equal(fp_pipe_ready(pipe, 100, &len), "abcdef", 6);
     assert_int_equal(len, 6);
     fp_pipe_taken(pipe, 6);
-    memcpy(fp_pipe_space(pipe, &len), "g", 1);
-    fp_pipe_filled(pipe, 1, 1000);
+    put(pipe, "g", 1000);
     fp_pipe_hurry(pipe);
     assert_non_null(fp_pipe_ready(pipe, 0, &len));
     free(pipe);
