@@ -52,7 +52,7 @@ void ptl_write_rfc3339(struct ptl_writer *w, int64_t unix_ms);
 #define PTL_U64_TEXT_BYTES     20
 #define PTL_RFC3339_TEXT_BYTES 24
 uint8_t *ptl_put_u64(uint8_t *p, uint64_t value);
-uint8_t *ptl_put_rfc3339(uint8_t *p, int64_t unix_ms);
+uint8_t *ptl_put_rfc3339(uint8_t *text, int64_t unix_ms);
 
 // Parses RFC 3339 with zone, 1970 to 2199, no second 60 (fraction beyond ms is cut).
 // PTL_E_FORMAT: anything else.
