@@ -31,39 +31,36 @@ static void ranges_remove(struct ptl_journal *j, uint32_t from, uint32_t to)
 enum ptl_status ptl_jn_release_range(struct ptl_journal *j, struct ptl_range range, uint64_t *count)
 {
     struct ptl_range *ranges = j->p.ranges;
-    struct ptl_range r = range;
-    r.begin = r.begin > j->p.cursor ? r.begin : j->p.cursor;
-    r.end = r.end < j->run.next ? r.end : j->run.next;
+    struct ptl_range all = range;
+    all.begin = all.begin > j->p.cursor ? all.begin : j->p.cursor;
+    all.end = all.end < j->run.next ? all.end : j->run.next;
     *count = 0;
-    if (r.begin >= r.end) {
+    if (all.begin >= all.end) {
         return PTL_OK;
     }
-    uint64_t fresh = r.end - r.begin;
-    uint32_t from = 0;
-    while (from < j->p.range_count && ranges[from].end < r.begin) {
-        from++;
-    }
-    uint32_t to = from;
-    struct ptl_range all = r;
-    for (; to < j->p.range_count && ranges[to].begin <= r.end; to++) {
-        uint64_t lo = ranges[to].begin > r.begin ? ranges[to].begin : r.begin;
-        uint64_t hi = ranges[to].end < r.end ? ranges[to].end : r.end;
+    uint64_t fresh = all.end - all.begin;
+    uint32_t at = 0;
+    while (at < j->p.range_count && ranges[at].begin <= all.end) {
+        if (ranges[at].end < all.begin) {
+            at++;
+            continue;
+        }
+        // Touching: swallowed. Only what lay inside the new range was released before.
+        uint64_t lo = ranges[at].begin > all.begin ? ranges[at].begin : all.begin;
+        uint64_t hi = ranges[at].end < all.end ? ranges[at].end : all.end;
         fresh -= hi - lo;
-        all.begin = ranges[to].begin < all.begin ? ranges[to].begin : all.begin;
-        all.end = ranges[to].end > all.end ? ranges[to].end : all.end;
+        all.begin = ranges[at].begin < lo ? ranges[at].begin : all.begin;
+        all.end = ranges[at].end > hi ? ranges[at].end : all.end;
+        ranges_remove(j, at, at + 1u);
     }
     if (all.begin <= j->p.cursor) {
-        ranges_remove(j, 0, to);
         j->p.cursor = all.end;
-    } else if (to > from) {
-        ranges_remove(j, from + 1u, to);
-        ranges[from] = all;
-    } else if (j->p.range_count < PTL_RANGES_MAX) {
-        memmove(&ranges[from + 1u], &ranges[from], (j->p.range_count - from) * sizeof(ranges[0]));
-        ranges[from] = all;
-        j->p.range_count++;
-    } else {
+    } else if (j->p.range_count == PTL_RANGES_MAX) {
         return PTL_E_FULL;
+    } else {
+        memmove(&ranges[at + 1u], &ranges[at], (j->p.range_count - at) * sizeof(ranges[0]));
+        ranges[at] = all;
+        j->p.range_count++;
     }
     *count = fresh;
     j->p.release_dirty = true;

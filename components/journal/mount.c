@@ -194,7 +194,10 @@ static void decide_end(struct ptl_journal *j, bool more_lost)
     bool same_boot =
         j->cfg.boot[0] != '\0' && memcmp(j->cfg.boot, j->run.boot, strlen(j->cfg.boot) + 1u) == 0;
     bool complete = j->run.mode == PTL_MODE_SYNC || (j->run.mode == PTL_MODE_DIRECT && same_boot);
-    if (!complete || more_lost) {
+    // Only a power cut tears an append; without one, what cannot be read was whole and is damaged,
+    // and nobody can say how many records were in it.
+    bool damaged = j->p.sealed && same_boot;
+    if (!complete || more_lost || damaged) {
         uint32_t named = 0;
         ptl_jn_gaps_cut(j, end.epoch, end.next, &named);
         uint64_t at_most = j->cfg.flash->block_bytes / (PTL_JN_ENTRY_HEAD + 1u);

@@ -115,5 +115,30 @@ static inline void rig_expect_all(struct rig *r, uint64_t epoch, uint64_t first,
     assert_int_equal(r->j.held, last - first + 1u);
 }
 
+static inline uint8_t *rig_at(struct rig *r, uint32_t generation, uint32_t offset)
+{
+    uint32_t block = (generation - 1) % r->sim.options.block_count;
+    return r->sim.bytes + block * r->sim.options.block_bytes + offset;
+}
+
+// Where the payload of record `seq` lies, found by its bytes.
+static inline uint8_t *rig_payload(struct rig *r, uint64_t seq)
+{
+    struct ptl_span record = rig_record(seq, 100);
+    uint32_t size = r->sim.options.block_count * r->sim.options.block_bytes;
+    for (uint32_t i = 0; i + 100 <= size; i++) {
+        if (memcmp(r->sim.bytes + i, record.ptr, 100) == 0) {
+            return r->sim.bytes + i;
+        }
+    }
+    fail_msg("record not on the medium");
+    return NULL;
+}
+
+static inline void rig_remount(struct rig *r)
+{
+    rig_power_cycle(r, PTL_SIM_CUT_DROPPED);
+}
+
 #define RUN1 (UINT64_C(1) << PTL_RUN_SHIFT)
 #define RUN2 (UINT64_C(2) << PTL_RUN_SHIFT)
