@@ -273,11 +273,12 @@ static const char *parse_host(const char *at, size_t len, struct col_url *url)
             return "the bracket of the address is not closed";
         }
         size_t host = (size_t)(close - at) - 1;
-        if (host >= sizeof(url->host)) {
-            return "the host is too long";
+        bool last = (size_t)(close - at) + 1 == len;
+        if (host >= sizeof(url->host) || (!last && close[1] != ':')) {
+            return "the address in brackets is too long, or not followed by a port";
         }
         memcpy(url->host, at + 1, host);
-        colon = close[1] == ':' && (size_t)(close - at) + 1 < len ? close + 1 : NULL;
+        colon = last ? NULL : close + 1;
     } else {
         colon = memchr(at, ':', len);
         size_t host = colon != NULL ? (size_t)(colon - at) : len;

@@ -112,7 +112,11 @@ static bool set_up(struct col_store *store, uint32_t busy_ms)
     // WAL for one writer beside many readers; FULL, since a receipt promises what it names.
     if (exec(store, "PRAGMA journal_mode=WAL") != SQLITE_OK ||
         exec(store, "PRAGMA synchronous=FULL") != SQLITE_OK ||
-        exec(store, "PRAGMA journal_size_limit=16777216") != SQLITE_OK ||
+        exec(store, "PRAGMA journal_size_limit=33554432") != SQLITE_OK ||
+        // Ids are spread over the whole index: most of it should be at hand, and pages should
+        // gather more than one change before they move from the log to the file.
+        exec(store, "PRAGMA cache_size=-16384") != SQLITE_OK ||
+        exec(store, "PRAGMA wal_autocheckpoint=4000") != SQLITE_OK ||
         read_version(store, &version) != SQLITE_OK) {
         return false;
     }
