@@ -59,7 +59,7 @@ PTL_MUST_USE enum ptl_status ptl_event_parse(struct ptl_span text, enum ptl_door
 size_t ptl_record_bytes_max(const struct ptl_event *event, struct ptl_span default_source);
 
 // Encodes into buf and returns the length; asserts cap >= ptl_record_bytes_max(). Where the event
-// has no timestamp of its own and `now` knows the time (within 1970 to 9999), the device's is
+// has no timestamp of its own and `now` knows the time (within 1970 to 2199), the device's is
 // taken, with its error.
 size_t ptl_record_encode(const struct ptl_event *event, struct ptl_span default_source,
                          const struct ptl_now *now, uint8_t *buf, size_t cap);

@@ -16,7 +16,7 @@ _Static_assert(PTL_SEVERITIES <= SEVERITY_MASK + 1, "severity fits its bits");
 // Head byte, mono_ms, unix_ms, ts_err_ms.
 #define FIXED_BYTES_MAX (1 + 2 * VARINT64_BYTES_MAX + VARINT32_BYTES_MAX)
 
-#define UNIX_MS_END UINT64_C(253402300800000) // the year 10000, which has no RFC 3339 form
+#define UNIX_MS_END UINT64_C(7258118400000) // the year 2200: receivers take none above it
 
 const char ptl_severity_names[PTL_SEVERITIES][PTL_SEVERITY_NAME_CAP] = {
     [PTL_DEBUG] = "debug", [PTL_INFO] = "info",         [PTL_WARNING] = "warning",
