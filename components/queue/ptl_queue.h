@@ -13,6 +13,13 @@
 // Bytes that an entry takes besides the record itself (aligned to 8).
 #define PTL_QUEUE_ENTRY_OVERHEAD 16
 
+// Where a reader stands. All zero = before the oldest entry. Stays valid across append and release,
+// whatever they did; one step is O(1).
+struct ptl_queue_cursor {
+    uint64_t seq_next; // everything below was passed
+    size_t offset;     // hint
+};
+
 struct ptl_queue {
     uint8_t *buf;
     size_t cap;
@@ -21,15 +28,9 @@ struct ptl_queue {
     size_t used_bytes; // of entries not yet given back
     size_t reserved;   // where a reservation lies, SIZE_MAX without one
     size_t reserved_bytes;
-    uint32_t count;   // entries held (not released)
-    uint64_t seq_end; // above every seq appended since init or clear
-};
-
-// Where a reader stands. All zero = before the oldest entry. Stays valid across append and release,
-// whatever they did; one step is O(1).
-struct ptl_queue_cursor {
-    uint64_t seq_next; // everything below was passed
-    size_t offset;     // hint
+    uint32_t count;                 // entries held (not released)
+    uint64_t seq_end;               // above every seq appended since init or clear
+    struct ptl_queue_cursor marked; // behind the last entry marked as sent
 };
 
 struct ptl_queue_entry {

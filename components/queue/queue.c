@@ -193,13 +193,23 @@ struct ptl_queue_cursor ptl_queue_seek(const struct ptl_queue *q, uint64_t seq)
     return cursor;
 }
 
-// Sets the flag on the entries of the range; returns how many did not have it.
-static uint32_t set_flag(struct ptl_queue *q, struct ptl_range range, uint32_t flag)
+// Where to begin to look for `seq`: entries that were marked as sent come first, and there may be
+// thousands of them in flight.
+static size_t walk_from(const struct ptl_queue *q, uint64_t seq, bool *there)
+{
+    const struct ptl_queue_cursor oldest = {0};
+    return place_of(q, seq >= q->marked.seq_next ? &q->marked : &oldest, there);
+}
+
+// Sets the flag on the entries of the range; returns how many did not have it. *passed is moved
+// behind the last entry below the range's end.
+static uint32_t set_flag(struct ptl_queue *q, struct ptl_range range, uint32_t flag,
+                         struct ptl_queue_cursor *passed)
 {
     PTL_ASSERT(range.begin <= range.end);
     uint32_t changed = 0;
-    bool there = q->used_bytes > 0;
-    for (size_t at = q->head; there;) {
+    bool there;
+    for (size_t at = walk_from(q, range.begin, &there); there;) {
         struct entry e = load(q, at);
         if (e.seq >= range.end) {
             break;
@@ -209,14 +219,20 @@ static uint32_t set_flag(struct ptl_queue *q, struct ptl_range range, uint32_t f
             store(q, at, e);
             changed++;
         }
-        at = entry_after(q, at + entry_bytes(e.len), &there);
+        *passed =
+            (struct ptl_queue_cursor){.seq_next = e.seq + 1, .offset = at + entry_bytes(e.len)};
+        at = entry_after(q, passed->offset, &there);
     }
     return changed;
 }
 
 void ptl_queue_mark_sent(struct ptl_queue *q, struct ptl_range range)
 {
-    (void)set_flag(q, range, FLAG_SENT);
+    struct ptl_queue_cursor passed = {0};
+    (void)set_flag(q, range, FLAG_SENT, &passed);
+    if (passed.seq_next > q->marked.seq_next) {
+        q->marked = passed;
+    }
 }
 
 // Takes released entries off the head.
@@ -240,7 +256,8 @@ static void give_back(struct ptl_queue *q)
 uint32_t ptl_queue_release(struct ptl_queue *q, struct ptl_range range)
 {
     q->reserved = NOT_RESERVED;
-    uint32_t released = set_flag(q, range, FLAG_RELEASED);
+    struct ptl_queue_cursor passed;
+    uint32_t released = set_flag(q, range, FLAG_RELEASED, &passed);
     PTL_ASSERT(released <= q->count);
     q->count -= released;
     give_back(q);
