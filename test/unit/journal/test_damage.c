@@ -391,6 +391,28 @@ static void what_follows_a_lost_mark_does_not_count(void **state)
     ptl_sim_flash_free(&r.sim);
 }
 
+// Two damaged entries in a row hide all that follows. Within one boot no append is torn, so the run
+// cannot be called complete; after a power cut the same bytes are an append that was under way.
+static void damage_at_the_end_within_one_boot_makes_the_run_torn(void **state)
+{
+    (void)state;
+    for (int same_boot = 0; same_boot < 2; same_boot++) {
+        struct rig r;
+        rig_new(&r, 4);
+        rig_open(&r, 0xA, same_boot != 0 ? PTL_MODE_DIRECT : PTL_MODE_SYNC);
+        rig_append(&r, 8);
+        rig_sync(&r);
+        memset(rig_payload(&r, RUN1 + 3) - 4, 0x5A, 230); // also the head of the next entry
+        strcpy(r.cfg.boot, same_boot != 0 ? "0b6f-1" : "0b6f-2");
+        rig_remount(&r);
+        rig_expect_all(&r, 0xA, RUN1, RUN1 + 2);
+        assert_int_equal(r.j.ends[0].next, RUN1 + 3);
+        assert_int_equal(r.j.ends[0].how, same_boot != 0 ? PTL_TORN : PTL_CLOSED);
+        assert_true(same_boot == 0 || r.j.ends[0].at_most >= 5);
+        ptl_sim_flash_free(&r.sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_torn_entry_never_returns),
         cmocka_unit_test(any_flipped_bit_is_survived),
         cmocka_unit_test(what_follows_a_lost_mark_does_not_count),
+        cmocka_unit_test(damage_at_the_end_within_one_boot_makes_the_run_torn),
         cmocka_unit_test(lies_with_a_right_checksum_are_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
