@@ -64,6 +64,10 @@ static void drain_spill(struct ptl_agent *a, uint64_t now_ms)
 
 static void drain_close(struct ptl_agent *a, uint64_t now_ms)
 {
+    if (a->journal == NULL && a->next_seq == a->first_seq) {
+        a->drain = PTL_DRAIN_DONE; // nobody heard of this run
+        return;
+    }
     if (a->journal == NULL) {
         a->ram.end = (struct ptl_end){.epoch = a->epoch,
                                       .from = a->next_seq,
@@ -84,6 +88,7 @@ static void drain_close(struct ptl_agent *a, uint64_t now_ms)
             if (status == PTL_OK) {
                 status = ptl_journal_run_close(a->journal, a->next_seq);
             }
+            ptl_agent_note_drops(a); // a block change may have given up what is in flight
         }
         if (status == PTL_OK) {
             status = ptl_journal_sync(a->journal);
@@ -119,6 +124,7 @@ static void drain_end(struct ptl_agent *a, uint64_t now_ms)
         enum ptl_status status = PTL_OK;
         if (a->release_dirty) {
             status = ptl_journal_release_write(a->journal);
+            ptl_agent_note_drops(a);
             a->release_dirty = false; // a release that does not get written costs a duplicate
         }
         if (status == PTL_OK) {
