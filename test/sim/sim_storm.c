@@ -149,6 +149,19 @@ static void receiver_fault(struct ptl_sim_world *w, struct ptl_prng *prng)
     }
 }
 
+static void medium_fault(struct ptl_sim_world *w, struct ptl_prng *prng)
+{
+    if (w->cfg.medium == PTL_SIM_NO_MEDIUM) {
+        return;
+    }
+    ptl_sim_trace(w, "the medium fails");
+    if (below(prng, 2) == 0) {
+        w->device.flash.fail_sync = below(prng, 5);
+    } else {
+        w->device.flash.dead = true;
+    }
+}
+
 static void death(struct ptl_sim_world *w, struct ptl_prng *prng)
 {
     switch (below(prng, 4)) {
@@ -174,7 +187,7 @@ static void death(struct ptl_sim_world *w, struct ptl_prng *prng)
 
 static void some_fault(struct ptl_sim_world *w, struct ptl_prng *prng)
 {
-    switch (below(prng, 12)) {
+    switch (below(prng, 13)) {
     case 0:
     case 1:
         ptl_sim_world_blackhole(w, true);
@@ -205,6 +218,11 @@ static void some_fault(struct ptl_sim_world *w, struct ptl_prng *prng)
     case 10:
         death(w, prng);
         break;
+    case 11:
+        if (below(prng, 6) == 0) {
+            medium_fault(w, prng);
+        }
+        break;
     default:
         ptl_sim_world_clock_jump(w, (int64_t)below(prng, 2000000) - 1000000,
                                  ONE_OF(prng, 50, PTL_TIME_UNKNOWN));
@@ -229,6 +247,8 @@ static void weather(struct ptl_sim_world *w, struct ptl_prng *prng, uint64_t unt
 {
     while (w->now_ms < until_ms && w->failure[0] == '\0') {
         if (!w->device.running && below(prng, 2) == 0) {
+            w->device.flash.dead = false; // a medium that cannot be mounted is the operator's
+            w->device.flash.fail_sync = PTL_SIM_NEVER;
             ptl_sim_world_start(w);
         }
         switch (below(prng, 5)) {
