@@ -103,6 +103,13 @@ void ptl_sim_check_step(struct ptl_sim_world *w)
         ptl_sim_fail(w, "a counter fell");
     }
     struct ptl_sim_run *run = ptl_sim_ledger_find(&w->ledger, s->epoch);
+    if (s->media_failed && s->emitted > 0) {
+        run = ptl_sim_ledger_run_of(&w->ledger, s->epoch, s->next_seq);
+        if (!run->first_known) { // it goes on where the run on the dead medium stood
+            run->next = s->next_seq - s->emitted;
+            run->first_known = true;
+        }
+    }
     if (run == NULL) {
         if (s->delivered > 0) {
             ptl_sim_fail(w, "delivered %" PRIu64 " of a run nobody heard of", s->delivered);

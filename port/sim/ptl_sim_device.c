@@ -308,9 +308,6 @@ static void accepted(struct ptl_sim_world *w, uint32_t id, uint64_t seq)
         seq <= w->run_seq_last) {
         ptl_sim_fail(w, "seq %" PRIu64 " of a new run is not above the last run", seq);
     }
-    if (run->seq_posted_last == UINT64_MAX && status.media_failed) {
-        run->next = seq; // it goes on where the run on the dead medium stood
-    }
     run->seq_posted_last = seq;
     run->synced = w->cfg.durability == PTL_DURABLE_SYNC;
     run->journaled = media;
@@ -515,7 +512,8 @@ static bool turn_once(struct ptl_sim_world *w, uint32_t *idle)
             close_own(w);
         }
         ptl_sim_check_step(w);
-        bool whole = d->status.held_queue == 0 && d->status.gap_count < PTL_GAPS_MAX;
+        bool whole = d->status.held_queue == 0 && d->status.gap_count < PTL_GAPS_MAX &&
+                     !d->status.media_failed;
         run_ends(w, whole ? PTL_SIM_CLEAN : PTL_SIM_GAVE_UP);
         ptl_sim_media_process_died(w);
         return false;

@@ -46,6 +46,7 @@ struct ptl_sim_run {
     uint64_t seq_posted_last; // UINT64_MAX: none yet
     uint64_t first_sent[2];   // highest first sends of the two flows, UINT64_MAX: none
     uint32_t torn_missing;    // as judged
+    bool first_known;         // `next` was set to its first number
     // The receiver's.
     bool seen;
     bool ended;

@@ -212,6 +212,11 @@ void ptl_sim_world_heal(struct ptl_sim_world *w)
     ptl_sim_world_rate(w, 0, w->app.data_bytes_max);
     if (w->cfg.medium != PTL_SIM_NO_MEDIUM) {
         ptl_sim_flash_arm(&w->device.flash, PTL_SIM_NEVER, PTL_SIM_CUT_DONE);
+        w->device.flash.fail_sync = PTL_SIM_NEVER;
+        w->device.flash.dead = false;
+    }
+    if (w->device.status.media_failed) {
+        ptl_sim_world_kill(w); // the medium comes back with the next start
     }
     if (w->device.running && w->device.status.draining) {
         ptl_sim_world_run_until(w, ptl_sim_is_stopped, 60000);
