@@ -20,13 +20,18 @@ scenario('receipts lost on the way: what was stored comes again and is stored on
   for (let i = 0; i < 3; i++) {
     await emittedMore(w, 60)
     await w.behind.link('blackhole up') // batches still come in, receipts do not get out
-    const stored = w.stored().ns
-    await until(() => w.stored().ns >= stored + 60, 'the collector goes on storing')
-    await w.behind.link('reset') // and are gone for good
+    await emittedMore(w, 60)
+    const { emitted } = await w.source.hold() // so that no later receipt covers it all
+    await until(() => w.stored().ns >= emitted, 'the collector has stored it all')
+    const { events } = await w.status()
+    assert.ok(events.held > 0, 'the agent does not know yet')
+    await w.behind.link('reset') // and the receipts are gone for good
     await w.behind.link('clear')
+    await allReceipted(w)
+    await w.source.resume()
   }
   await allStored(w)
-  await allReceipted(w)
+  assert.ok((await allReceipted(w)).traffic.resent_batches >= 3)
   assert.ok(w.duplicates() > 0, 'something came twice')
 })
 
