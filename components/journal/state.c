@@ -145,6 +145,15 @@ static void put_entry_head(struct ptl_journal *j, uint8_t type, uint32_t len, ui
     ptl_jn_put(j, head, sizeof(head));
 }
 
+// The numbers jump to run.next; if all before them is released, so is the hole, and the first
+// release behind it needs no range of its own.
+static void jump(struct ptl_journal *j)
+{
+    if (j->p.cursor == j->p.seq) {
+        j->p.cursor = j->run.next;
+    }
+}
+
 static void write_entry(struct ptl_journal *j, uint8_t type, void (*body)(struct ptl_jn_out *))
 {
     struct ptl_jn_out o = {.j = j, .crc = ptl_jn_seed(j->p.generation, j->p.seq)};
@@ -162,6 +171,7 @@ static void out_skip(struct ptl_jn_out *o)
 // Numbers from the running one up to run.next are not here.
 void ptl_jn_write_skip(struct ptl_journal *j)
 {
+    jump(j);
     write_entry(j, PTL_JN_SKIP, out_skip);
     j->p.seq = j->run.next;
 }
@@ -177,6 +187,7 @@ void ptl_jn_write_data(struct ptl_journal *j, bool sent, struct ptl_span record)
 
 void ptl_jn_write_state(struct ptl_journal *j)
 {
+    jump(j);
     write_entry(j, PTL_JN_STATE, out_state);
     j->p.seq = j->run.next;
     j->p.state_dirty = false;

@@ -276,9 +276,20 @@ void world_mount(struct world *w, bool new_boot)
     }
     for (uint32_t i = 0; i < damage.count; i++) {
         status = ptl_journal_gap_add(&w->j, &damage.gaps[i], damage.held[i]);
-        if (status == PTL_E_FULL) {
+        if (status == PTL_E_FULL) { // gap slots, or ranges
             world_confirm_gaps(w);
+            world_release(w, 0, 4);
+            if (stopped(w)) {
+                return;
+            }
             status = ptl_journal_gap_add(&w->j, &damage.gaps[i], damage.held[i]);
+        }
+        if (status == PTL_E_FULL) { // the verdict waits; it stays held
+            struct model_record *r = find(w, damage.gaps[i].epoch, damage.gaps[i].first);
+            if (r != NULL) {
+                r->released = true;
+            }
+            continue;
         }
         if (status == PTL_E_AGAIN && is_in_gaps(w, damage.gaps[i].epoch, damage.gaps[i].first)) {
             status = PTL_OK; // a block change gave it up
@@ -489,6 +500,9 @@ void world_release(struct world *w, uint32_t skip, uint32_t count)
         if (status == PTL_E_AGAIN && again(w, status, "read")) {
             i--;
             continue;
+        }
+        if (status == PTL_OK && i == 0) {
+            ptl_journal_release_below(&w->j, entry.seq); // over holes
         }
         if (status != PTL_OK || i < skip) {
             if (status == PTL_OK) {

@@ -90,6 +90,40 @@ static void holes_in_numbers_are_not_loss(void **state)
     ptl_sim_flash_free(&r.sim);
 }
 
+// Ranges are few: a hole behind which nothing is held must not cost one.
+static void holes_behind_what_is_released_cost_no_range(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_new(&r, 4);
+    rig_open(&r, 0xA1, PTL_MODE_RAM);
+    for (uint64_t i = 0; i < 20; i++) {
+        uint64_t seq = RUN1 + i * 10;
+        assert_int_equal(ptl_journal_append(&r.j, seq, false, rig_record(seq, 9)), PTL_OK);
+        assert_int_equal(ptl_journal_release(&r.j, (struct ptl_range){seq, seq + 1}), PTL_OK);
+    }
+    assert_int_equal(r.j.held, 0);
+    uint64_t last = RUN1 + 1000;
+    for (uint64_t i = 0; i < 9; i++) { // held ones with holes between them do
+        assert_int_equal(ptl_journal_append(&r.j, last + 2 * i, false, rig_record(last, 9)),
+                         PTL_OK);
+        struct ptl_range one = {last + 2 * i, last + 2 * i + 1};
+        if (i > 0) {
+            assert_int_equal(ptl_journal_release(&r.j, one), PTL_OK);
+        }
+    }
+    uint64_t full = last + 18;
+    assert_int_equal(ptl_journal_append(&r.j, full, false, rig_record(full, 9)), PTL_OK);
+    assert_int_equal(ptl_journal_release(&r.j, (struct ptl_range){full, full + 1}), PTL_E_FULL);
+    assert_int_equal(r.j.held, 2);
+    ptl_journal_release_below(&r.j, last); // nothing is held below: changes nothing
+    assert_int_equal(ptl_journal_release(&r.j, (struct ptl_range){last, last + 1}), PTL_OK);
+    ptl_journal_release_below(&r.j, full);
+    assert_int_equal(ptl_journal_release(&r.j, (struct ptl_range){full, full + 1}), PTL_OK);
+    assert_int_equal(r.j.held, 0);
+    ptl_sim_flash_free(&r.sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -97,6 +131,7 @@ int main(void)
         cmocka_unit_test(releases_and_forgets_after_mount),
         cmocka_unit_test(overflow_gives_up_the_oldest_block_as_one_gap),
         cmocka_unit_test(holes_in_numbers_are_not_loss),
+        cmocka_unit_test(holes_behind_what_is_released_cost_no_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
