@@ -53,12 +53,13 @@ static void ways_tell(struct ptl_app *app)
 static void link_changes(struct ptl_app *app, const struct ptl_agent_status *s)
 {
     const struct ptl_agent_status *seen = &app->seen;
+    uint64_t held = s->held + s->held_earlier;
     if (s->joined && !seen->joined) {
         ptl_log(PTL_LOG_INFO, "joined: delivering as %s to %s (%s%s%s), %llu events held",
                 app->identity.id, app->cfg->server.host,
                 app->peer.tls ? app->peer.tls_version : "plain, not encrypted",
                 app->peer.tls ? ", certificate of " : "", app->peer.subject,
-                (unsigned long long)(s->held + s->held_earlier));
+                (unsigned long long)held);
     }
     bool ended = s->links_lost != seen->links_lost || strcmp(s->cause, seen->cause) != 0 ||
                  (seen->joined && !s->joined);
@@ -365,6 +366,18 @@ static void session_start(struct ptl_app *app, const struct ptl_agent_config *ag
     app->adapter = ptl_adapter_realtime(&app->session);
 }
 
+// Once, for the life of the process.
+static bool memory_take(struct ptl_app *app, struct ptl_agent_memory *memory)
+{
+    app->memory[0] = malloc(memory->queue_bytes);
+    app->memory[1] = malloc(memory->record_bytes);
+    app->memory[2] = calloc(memory->flight_count, sizeof(memory->flights[0]));
+    memory->queue = app->memory[0];
+    memory->record = app->memory[1];
+    memory->flights = app->memory[2];
+    return memory->queue != NULL && memory->record != NULL && memory->flights != NULL;
+}
+
 static bool agent_start(struct ptl_app *app)
 {
     struct ptl_agent_config agent;
@@ -380,10 +393,7 @@ static bool agent_start(struct ptl_app *app)
         .flight_count = (uint32_t)agent.batch.window_max +
                         (agent.delivery == PTL_STORED ? FLIGHTS_STORED : FLIGHTS_ACCEPT),
     };
-    memory.queue = malloc(memory.queue_bytes);
-    memory.record = malloc(memory.record_bytes);
-    memory.flights = calloc(memory.flight_count, sizeof(memory.flights[0]));
-    if (memory.queue == NULL || memory.record == NULL || memory.flights == NULL) {
+    if (!memory_take(app, &memory)) {
         ptl_log(PTL_LOG_ERROR, "out of memory");
         return false;
     }
@@ -467,6 +477,7 @@ static bool identity_start(struct ptl_app *app)
         ptl_log(PTL_LOG_ERROR, "this device has no name and no random bits: set [device] id");
         return false;
     }
+    app->identity.from = app->cfg->device.id_of_token ? "token" : app->identity.from;
     if (app->identity.store && app->media.mounted &&
         (ptl_journal_device_set(&app->media.journal, app->identity.id) != PTL_OK ||
          ptl_journal_sync(&app->media.journal) != PTL_OK)) {

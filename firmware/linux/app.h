@@ -115,6 +115,7 @@ struct ptl_app {
     struct ptl_session session;
     struct ptl_adapter adapter;
     struct ptl_agent agent;
+    void *memory[3]; // of the agent: queue, record, flights
     struct ptl_event_limits limits;
     struct ptl_lws_config lws_cfg;
     struct ptl_lws *lws;

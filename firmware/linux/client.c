@@ -88,3 +88,15 @@ int ptl_client_ask(int fd, const char *text, size_t len, char *reply, size_t cap
     reply[got] = '\0';
     return (int)got;
 }
+
+bool ptl_client_seconds(const char *text, int *seconds)
+{
+    char *end = NULL;
+    unsigned long value = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || value > 86400) {
+        fprintf(stderr, "petrel: --timeout %s: allowed are 0 to 86400 seconds\n", text);
+        return false;
+    }
+    *seconds = (int)value;
+    return true;
+}

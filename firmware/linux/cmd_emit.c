@@ -1,6 +1,5 @@
 // cmd_emit.c - `petrel emit`: one event by hand or from a script.
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,8 +98,7 @@ static int option_take(struct emit *e, char **argv, int left)
         }
     }
     if (left > 1 && strcmp(argv[0], "--timeout") == 0) {
-        e->timeout_s = atoi(argv[1]);
-        return 2;
+        return ptl_client_seconds(argv[1], &e->timeout_s) ? 2 : 0;
     }
     e->wait = e->wait || strcmp(argv[0], "--wait") == 0;
     return strcmp(argv[0], "--wait") == 0 ? 1 : 0;

@@ -1,7 +1,6 @@
 // cmd_status.c - `petrel status` and `petrel wait`: the running agent's report, for people.
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -200,7 +199,9 @@ static bool options_take(struct options *o, int argc, char **argv)
         } else if (value && strcmp(argv[i], "-c") == 0) {
             o->file = argv[++i];
         } else if (value && strcmp(argv[i], "--timeout") == 0) {
-            o->timeout_s = atoi(argv[++i]);
+            if (!ptl_client_seconds(argv[++i], &o->timeout_s)) {
+                return false;
+            }
         } else {
             fprintf(stderr, "petrel %s: %s is not understood; try --help\n", argv[0], argv[i]);
             return false;

@@ -43,6 +43,7 @@ struct ptl_config {
         char id[PTL_CONFIG_TEXT_MAX];
         char source[PTL_CONFIG_TEXT_MAX];
         uint32_t fleet_size;
+        bool id_of_token; // the token's claim gave the id
     } device;
     struct {
         uint32_t delivery;   // enum ptl_delivery

@@ -143,6 +143,7 @@ static void token_check(struct ptl_config *c, struct ptl_config_report *report)
                        c->server.token_file, device);
     } else if (has_device && c->device.id[0] == '\0' && ptl_identity_valid(device)) {
         strcpy(c->device.id, device); // the token names the device: no need to say it twice
+        c->device.id_of_token = true;
     }
     if (ptl_jwt_number(c->token, "exp", &expires) && expires < (int64_t)time(NULL)) {
         ptl_config_say(report, PTL_CONFIG_WARNING,
