@@ -30,7 +30,7 @@ static void ended(struct ptl_lws *l, const struct ptl_link_end *end)
     l->close_sent = false;
     ptl_agent_link_down(l->agent, end, &now);
     l->cfg->link_down(l->cfg->ctx, end, was_up);
-    l->kicked = true;
+    ptl_lws_turn_soon(l);
 }
 
 static void ended_with(struct ptl_lws *l, const char *text)
@@ -76,7 +76,7 @@ static void attempt_failed(struct ptl_lws *l, const struct ptl_link_end *end)
     if (more && !l->tcp_up && l->phase == PTL_LWS_CONNECTING) {
         l->address_at++;
         l->address_due = true;
-        l->kicked = true;
+        ptl_lws_turn_soon(l);
         return;
     }
     ended(l, end);

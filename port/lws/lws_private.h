@@ -94,6 +94,10 @@ struct ptl_lws {
     void *timer_ctx;
 };
 
+// ptl_lws.c
+// For what lws may tell from its own timers, which it serves just before it goes to sleep.
+void ptl_lws_turn_soon(struct ptl_lws *l);
+
 // link.c
 int ptl_lws_link_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                           size_t len);

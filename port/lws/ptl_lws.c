@@ -143,6 +143,12 @@ static void timer_ripe(lws_sorted_usec_list_t *sul)
     turn(l);
 }
 
+void ptl_lws_turn_soon(struct ptl_lws *l)
+{
+    l->kicked = true;
+    lws_sul_schedule(l->context, 0, &l->sul, timer_ripe, 1);
+}
+
 static void arm(struct ptl_lws *l, uint64_t at_ms, uint64_t now_ms)
 {
     if (at_ms == l->armed_ms) {
