@@ -93,8 +93,13 @@ static uint32_t scan_tail(struct ptl_journal *j, struct ptl_journal_cursor *c, b
     for (;;) { // bounded by the block
         enum ptl_jn_step step = ptl_jn_walk(j, c, end, false, &item);
         if (step == PTL_JN_STEP_END || step == PTL_JN_STEP_BAD) {
-            *torn = step == PTL_JN_STEP_BAD ||
-                    !ptl_jn_is_filled(j, ptl_jn_block(j, c->generation), c->offset, end, 0xFF);
+            uint32_t block = ptl_jn_block(j, c->generation);
+            uint32_t cut = c->offset; // where an append that was cut short would have ended
+            if (step == PTL_JN_STEP_BAD) {
+                cut = item.offset + (item.len <= end - item.offset ? item.len : 0);
+            }
+            j->p.used_behind = !ptl_jn_is_filled(j, block, cut, end, 0xFF);
+            *torn = step == PTL_JN_STEP_BAD || j->p.used_behind;
             j->p.mark_lost = step == PTL_JN_STEP_BAD && item.type == PTL_JN_STATE;
             break;
         }
@@ -194,9 +199,9 @@ static void decide_end(struct ptl_journal *j, bool more_lost)
     bool same_boot =
         j->cfg.boot[0] != '\0' && memcmp(j->cfg.boot, j->run.boot, strlen(j->cfg.boot) + 1u) == 0;
     bool complete = j->run.mode == PTL_MODE_SYNC || (j->run.mode == PTL_MODE_DIRECT && same_boot);
-    // Only a power cut tears an append; without one, what cannot be read was whole and is damaged,
-    // and nobody can say how many records were in it.
-    bool damaged = j->p.sealed && same_boot;
+    // A process that dies may leave one append half written, and nothing behind it. Within one boot
+    // anything else was whole and is damaged, and nobody can say how many records were in it.
+    bool damaged = j->p.used_behind && same_boot;
     if (!complete || more_lost || damaged) {
         uint32_t named = 0;
         ptl_jn_gaps_cut(j, end.epoch, end.next, &named);

@@ -116,6 +116,7 @@ struct ptl_journal {
         bool release_dirty; // the released set does
         bool blocked;       // opening a block would need more gap slots than there are
         bool unreadable;    // a unit could not be read since mount
+        bool used_behind;   // mount found bytes behind where an append cut short would end
         bool mark_lost;     // mount found valid entries behind a mark that is not
     } p;
 };

@@ -37,6 +37,8 @@ bool ptl_jn_entry_valid(struct ptl_journal *j, uint32_t generation, uint32_t off
     uint32_t block = ptl_jn_block(j, generation);
     uint8_t head[PTL_JN_ENTRY_HEAD];
     item->type = PTL_JN_PAD;
+    item->offset = end;
+    item->len = 0;
     if (offset >= end || end - offset < sizeof(head)) {
         return false;
     }

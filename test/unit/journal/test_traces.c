@@ -134,6 +134,30 @@ static void direct_is_complete_only_in_the_same_boot(void **state)
     ptl_sim_flash_free(&r.sim);
 }
 
+// A kill may stop an append half way: that record was not accepted, so the run is complete.
+static void an_append_cut_by_a_kill_is_no_damage(void **state)
+{
+    (void)state;
+    uint32_t half = 0;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct rig r;
+        rig_file(&r, 4);
+        ptl_prng_seed(&r.sim.prng, seed);
+        rig_open(&r, 0xA, PTL_MODE_DIRECT);
+        rig_append(&r, 2);
+        ptl_sim_flash_arm(&r.sim, 0, PTL_SIM_CUT_KILLED);
+        assert_int_equal(ptl_journal_append(&r.j, RUN1 + 2, false, rig_record(RUN1 + 2, 100)),
+                         PTL_E_IO);
+        ptl_sim_flash_power_on(&r.sim);
+        rig_mount(&r);
+        assert_in_range(r.j.held, 2, 3);
+        expect_closed(&r, 0xA, RUN1 + r.j.held);
+        half += r.j.p.generation > 1 ? 1 : 0; // sealed: the end went to the next block
+        ptl_sim_flash_free(&r.sim);
+    }
+    assert_in_range(half, 5, 35);
+}
+
 // post six, power: five lost, bound said four
 static void at_most_counts_the_entries_of_one_block(void **state)
 {
@@ -473,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_run_in_ram_is_torn_by_a_kill),
         cmocka_unit_test(the_level_comes_from_the_mark),
         cmocka_unit_test(direct_is_complete_only_in_the_same_boot),
+        cmocka_unit_test(an_append_cut_by_a_kill_is_no_damage),
         cmocka_unit_test(at_most_counts_the_entries_of_one_block),
         cmocka_unit_test(the_gap_is_on_media_before_its_records_go),
         cmocka_unit_test(only_touching_gaps_merge),
