@@ -1,6 +1,7 @@
 # Static binaries on musl for the machine that builds. musl-gcc knows no kernel headers: a folder
 # with links to the three that there are is searched last.
 set(CMAKE_C_COMPILER musl-gcc)
+set(PETREL_MUSL ON)
 # Beside the libraries that are kept, so that what is built does not depend on the checkout.
 if(DEFINED ENV{PETREL_CACHE_DIR})
   set(kernel $ENV{PETREL_CACHE_DIR}/kernel-headers)
