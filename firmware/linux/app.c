@@ -63,7 +63,7 @@ static void link_changes(struct ptl_app *app, const struct ptl_agent_status *s)
     }
     bool ended = s->links_lost != seen->links_lost || strcmp(s->cause, seen->cause) != 0 ||
                  (seen->joined && !s->joined);
-    if (ended && !s->joined && s->cause[0] != '\0') {
+    if (ended && !s->joined && s->cause[0] != '\0' && !app->draining) {
         uint64_t now_ms = app->clock.mono_last_ms;
         bool known = s->retry_at_ms != PTL_NEVER && s->retry_at_ms > now_ms;
         ptl_log_keyed(PTL_LOG_WARNING, s->cause, "not connected: %s; next try in %.1f s", s->cause,
@@ -252,9 +252,11 @@ static void signal_ready(void *ctx)
         return;
     }
     bool again = app->draining && !app->eof_drain;
-    uint32_t within_ms = again ? 0 : ptl_config_scaled(app->cfg, app->cfg->agent.drain_ms);
+    // Without a link there is nothing to wait for, if the journal keeps it all.
+    bool spill = again || (!app->seen.joined && app->media.mounted);
+    uint32_t within_ms = spill ? 0 : ptl_config_scaled(app->cfg, app->cfg->agent.drain_ms);
     ptl_log(PTL_LOG_INFO, "%s: %s", strsignal((int)info.ssi_signo),
-            again ? "stopping now" : "sending what is held, then stopping");
+            spill ? "spilling what is held, then stopping" : "sending what is held, then stopping");
     app->eof_drain = false;
     if (app->input_stdin.waiting) {
         ptl_log(PTL_LOG_WARNING, "%zu bytes were read from standard input and not accepted",

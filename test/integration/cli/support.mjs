@@ -7,6 +7,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startServer } from '../server/process.mjs'
 
+process.setMaxListeners(100) // each server ends with this process
+
 export const petrel = process.env.PETREL
 export const realtime = process.env.PETREL_REALTIME
 
