@@ -303,7 +303,7 @@ static bool refuse_record(struct ptl_agent *a, struct ptl_flight *f)
         .reason = PTL_GAP_REFUSED,
         .kind = PTL_LOST,
     };
-    if (ptl_agent_gap_add(a, &gap, f->flow == PTL_BATCH_REPLAY ? 1 : 0) != PTL_OK) {
+    if (ptl_agent_gap_add(a, &gap, 1, f->flow == PTL_BATCH_REPLAY ? 1 : 0) != PTL_OK) {
         return false; // the verdict waits: no slot, or the medium is busy
     }
     if (f->flow == PTL_BATCH_LIVE) {

@@ -42,8 +42,10 @@ uint64_t ptl_agent_store_deadline(const struct ptl_agent *a, uint64_t now_ms);
 void ptl_agent_media_lost(struct ptl_agent *a);
 void ptl_agent_note_drops(struct ptl_agent *a);
 void ptl_agent_synced(struct ptl_agent *a);
+// `count` of its seqs were events without a verdict so far, `held_in_journal` of them records
+// there.
 PTL_MUST_USE enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap,
-                                               uint32_t held_in_journal);
+                                               uint32_t count, uint32_t held_in_journal);
 void ptl_agent_gap_confirm(struct ptl_agent *a, uint64_t epoch, struct ptl_range covered);
 void ptl_agent_end_confirm(struct ptl_agent *a, const struct ptl_end *end);
 const struct ptl_gap *ptl_agent_gaps(const struct ptl_agent *a, uint32_t *count);

@@ -67,7 +67,7 @@ static enum ptl_status drop_oldest(struct ptl_agent *a)
         .kind = entry.sent ? PTL_UNCERTAIN : PTL_LOST,
     };
     size_t bytes = entry.record.len;
-    enum ptl_status status = ptl_agent_gap_add(a, &gap, 0);
+    enum ptl_status status = ptl_agent_gap_add(a, &gap, 1, 0);
     if (status != PTL_OK) {
         return PTL_E_FULL;
     }

@@ -415,8 +415,9 @@ static enum ptl_status send_again(struct ptl_agent *a, const struct ptl_now *now
 }
 
 // The medium gave something that cannot be sent: its seqs become a gap. PTL_OK: read on.
+// `held` of the seqs were records held here; the others were delivered from RAM, or never given.
 static enum ptl_status replay_give_up(struct ptl_agent *a, uint64_t epoch, struct ptl_range seqs,
-                                      enum ptl_gap_reason reason)
+                                      uint32_t held, enum ptl_gap_reason reason)
 {
     const struct ptl_gap gap = {
         .epoch = epoch,
@@ -425,7 +426,7 @@ static enum ptl_status replay_give_up(struct ptl_agent *a, uint64_t epoch, struc
         .reason = (uint8_t)reason,
         .kind = PTL_UNCERTAIN,
     };
-    return ptl_agent_gap_add(a, &gap, (uint32_t)(seqs.end - seqs.begin));
+    return ptl_agent_gap_add(a, &gap, held, held);
 }
 
 // Reads the next record that replay has to send; passes over what is in flight, delivered already
@@ -443,8 +444,9 @@ static enum ptl_status replay_read(struct ptl_agent *a, struct ptl_journal_entry
         struct ptl_range one = {entry->seq, entry->seq + 1};
         if (status == PTL_E_FORMAT || status == PTL_E_TOO_BIG) { // too big: limits were lowered
             bool damaged = status == PTL_E_FORMAT;
-            status = replay_give_up(a, entry->epoch, damaged ? entry->damaged : one,
-                                    damaged ? PTL_GAP_DAMAGED : PTL_GAP_REFUSED);
+            status = damaged ? replay_give_up(a, entry->epoch, entry->damaged, entry->damaged_count,
+                                              PTL_GAP_DAMAGED)
+                             : replay_give_up(a, entry->epoch, one, 1, PTL_GAP_REFUSED);
             if (status == PTL_OK) {
                 continue;
             }
@@ -496,7 +498,7 @@ static enum ptl_status send_replay(struct ptl_agent *a, const struct ptl_now *no
         struct ptl_range one = {entry.seq, entry.seq + 1};
         ptl_agent_replay_rewind(a);
         a->replay_stalled =
-            replay_give_up(a, entry.epoch, one,
+            replay_give_up(a, entry.epoch, one, 1,
                            status == PTL_E_FULL ? PTL_GAP_REFUSED : PTL_GAP_DAMAGED) != PTL_OK;
         return PTL_E_EMPTY;
     }

@@ -254,7 +254,7 @@ static enum ptl_status ram_gap_add(struct ptl_ram_run *ram, const struct ptl_gap
     return PTL_OK;
 }
 
-enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap,
+enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap, uint32_t count,
                                   uint32_t held_in_journal)
 {
     enum ptl_status status = PTL_OK;
@@ -267,7 +267,6 @@ enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap
         status = ram_gap_add(&a->ram, gap);
     }
     if (status == PTL_OK && gap->epoch == a->epoch) {
-        uint64_t count = gap->last - gap->first + 1;
         if (gap->kind == PTL_LOST) {
             a->n.lost += count;
         } else {
