@@ -40,23 +40,35 @@ void ptl_write_byte(struct ptl_writer *w, uint8_t byte)
     ptl_write_bytes(w, &byte, 1);
 }
 
+// Two digits before `end`; pair * 205 / 2048 is pair / 10 for all below 100, without a division.
+static uint8_t *pair_before(uint8_t *end, uint32_t pair)
+{
+    PTL_ASSERT(pair < 100);
+    uint32_t tens = (pair * 205) >> 11;
+    *--end = (uint8_t)('0' + (pair - tens * 10));
+    *--end = (uint8_t)('0' + tens);
+    return end;
+}
+
 // Writes the digits backwards from `end`; returns where they begin. 64-bit division only while the
 // value needs it: it is a library call on 32-bit machines.
 static uint8_t *digits_before(uint8_t *end, uint64_t value)
 {
     while (value > UINT32_MAX) {
         uint64_t rest = value / 100;
-        uint32_t pair = (uint32_t)(value - rest * 100);
-        *--end = (uint8_t)('0' + pair % 10);
-        *--end = (uint8_t)('0' + pair / 10);
+        end = pair_before(end, (uint32_t)(value - rest * 100));
         value = rest;
     }
     uint32_t small = (uint32_t)value;
-    do {
-        uint32_t rest = small / 10;
-        *--end = (uint8_t)('0' + (small - rest * 10));
+    while (small >= 100) {
+        uint32_t rest = small / 100;
+        end = pair_before(end, small - rest * 100);
         small = rest;
-    } while (small > 0);
+    }
+    if (small >= 10) {
+        return pair_before(end, small);
+    }
+    *--end = (uint8_t)('0' + small);
     return end;
 }
 
