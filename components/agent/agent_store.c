@@ -45,6 +45,8 @@ void ptl_agent_media_lost(struct ptl_agent *a)
     if (a->journal == NULL) {
         return;
     }
+    ptl_agent_replay_rewind(
+        a); // a batch that was being cut is no flight yet: nothing is read so far
     a->floor_before = ptl_agent_own_floor(a);
     a->journal = NULL;
     a->media_failed = true;
