@@ -631,6 +631,27 @@ static void medium_dies(struct level level)
     world_free(w);
 }
 
+// The medium dies while a batch is being read from it: the floor of that run stays below what the
+// batch would have held.
+static void medium_dies_while_replaying(struct level level)
+{
+    for (uint32_t i = 0; i < 40; i++) {
+        struct ptl_sim_config cfg = config_at(level);
+        cfg.seed = SEED + i;
+        cfg.batch.window_max = 1;
+        struct ptl_sim_world *w = world_new(&cfg);
+        ptl_sim_world_server_kill(w, MINUTE_MS);
+        ptl_sim_world_rate(w, RATE / 2, 3 * BYTES);
+        ptl_sim_world_run(w, MINUTE_MS);
+        assert_true(ptl_sim_world_run_until(w, ptl_sim_is_closed, MINUTE_MS));
+        ptl_sim_world_run(w, 300 + 37 * i);
+        w->device.flash.dead = true;
+        ptl_sim_world_run(w, 20000);
+        world_finish(w);
+        world_free(w);
+    }
+}
+
 #define AT(name, want)                                                                             \
     static void test_##name(void **state)                                                          \
     {                                                                                              \
@@ -667,6 +688,7 @@ AT(ack_of_the_end_lost, with_medium)
 AT(ends_merge, with_medium)
 AT(sync_fails, with_medium)
 AT(medium_dies, with_medium)
+AT(medium_dies_while_replaying, with_medium)
 
 // With an argument: only the tests that match it (with * and ?).
 int main(int argc, char **argv)
@@ -702,6 +724,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_ends_merge),
         cmocka_unit_test(test_sync_fails),
         cmocka_unit_test(test_medium_dies),
+        cmocka_unit_test(test_medium_dies_while_replaying),
     };
     if (argc > 1) {
         cmocka_set_test_filter(argv[1]);

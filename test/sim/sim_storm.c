@@ -294,7 +294,7 @@ static bool one_storm(const struct storm *s, uint64_t seed, struct totals *t)
                      bound_ms, status->held_queue, status->held_journal, status->held_earlier,
                      status->gap_count, status->end_count, w->app.waiting_count);
     }
-    ptl_sim_world_run(w, 3000);
+    ptl_sim_world_run(w, 20000); // what is still under way
     struct ptl_sim_verdict v = ptl_sim_world_judge(w);
     t->told += v.told;
     t->stored += v.stored;

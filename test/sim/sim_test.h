@@ -94,7 +94,7 @@ static inline struct ptl_sim_verdict world_finish(struct ptl_sim_world *w)
                  w->device.status.gap_count, w->device.status.end_count,
                  (int)w->device.status.breaker, w->device.status.cause);
     }
-    ptl_sim_world_run(w, 3000); // what is still under way
+    ptl_sim_world_run(w, 10000); // what is still under way
     struct ptl_sim_verdict v = ptl_sim_world_judge(w);
     assert_no_failure(w);
     return v;
