@@ -512,10 +512,14 @@ static bool turn_once(struct ptl_sim_world *w, uint32_t *idle)
             close_own(w);
         }
         ptl_sim_check_step(w);
-        bool whole = d->status.held_queue == 0 && d->status.gap_count < PTL_GAPS_MAX &&
-                     !d->status.media_failed;
+        // Where gaps wait, the medium may have had no slot for one more.
+        bool whole =
+            d->status.held_queue == 0 && d->status.gap_count == 0 && !d->status.media_failed;
         run_ends(w, whole ? PTL_SIM_CLEAN : PTL_SIM_GAVE_UP);
         ptl_sim_media_process_died(w);
+        if (w->cfg.medium == PTL_SIM_NOR) {
+            new_boot(w); // what has no processes starts again by a reset
+        }
         return false;
     case PTL_WANT_IDLE:
         break;
