@@ -132,14 +132,14 @@ static void counters_that_fall_count_as_unchanged(void **state)
 }
 
 // 256 CPUs, an `intr` line of 60 kB in front of btime, guest columns, a column of the future.
-static void many_core_write(uint64_t step)
+static void many_core_write(unsigned long long step)
 {
     FILE *file = proc_open("stat", "w");
     fprintf(file, "cpu  %llu 20 500000 9000000 1000 0 3000 400 600000 7 99\n",
-            (unsigned long long)(1000000 + step * 100));
+            1000000 + step * 100);
     for (int i = 0; i < 300; i++) {
-        fprintf(file, "cpu%d %llu 0 1953 %llu 3 0 11 1 2343 0 0\n", i,
-                (unsigned long long)(3906 + step), (unsigned long long)(35156 + step * 3));
+        fprintf(file, "cpu%d %llu 0 1953 %llu 3 0 11 1 2343 0 0\n", i, 3906 + step,
+                35156 + step * 3);
     }
     fputs("intr 3667149875", file);
     for (int i = 0; i < 30000; i++) {
