@@ -14,6 +14,8 @@ void ptl_agent_drain(struct ptl_agent *a, uint64_t deadline_ms, const struct ptl
     if (a->drain == PTL_DRAIN_NONE) {
         a->drain = PTL_DRAIN_FLUSH;
         a->drain_deadline_ms = deadline_ms;
+    } else if (a->drain == PTL_DRAIN_FLUSH && deadline_ms < a->drain_deadline_ms) {
+        a->drain_deadline_ms = deadline_ms; // a signal after the end of the input has less patience
     }
 }
 

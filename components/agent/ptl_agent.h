@@ -172,7 +172,8 @@ uint64_t ptl_agent_deadline(const struct ptl_agent *a);
 uint64_t ptl_agent_durable_next(const struct ptl_agent *a);
 
 // Begins the end: sends what is held until `deadline_ms` (mono), then spills the rest, closes the
-// run and asks for PTL_WANT_EXIT. Posts are answered PTL_E_AGAIN from now on.
+// run and asks for PTL_WANT_EXIT. Posts are answered PTL_E_AGAIN from now on. Called again, it can
+// only bring the deadline nearer.
 void ptl_agent_drain(struct ptl_agent *a, uint64_t deadline_ms, const struct ptl_now *now);
 
 void ptl_agent_status_get(const struct ptl_agent *a, const struct ptl_now *now,

@@ -501,6 +501,21 @@ static void test_drain_without_a_link_ends_at_its_deadline(void **state)
     assert_int_equal(2, status(&r).held);
 }
 
+static void test_a_second_drain_only_brings_the_end_nearer(void **state)
+{
+    (void)state;
+    struct rig r;
+    const struct ptl_agent_config cfg = config();
+    rig_init(&r, &cfg);
+    join(&r);
+    post(&r, 2);
+    ptl_agent_drain(&r.agent, r.now.mono_ms + 60000, &r.now);
+    ptl_agent_drain(&r.agent, r.now.mono_ms + 90000, &r.now);
+    ptl_agent_drain(&r.agent, r.now.mono_ms, &r.now);
+    assert_int_equal(PTL_WANT_EXIT, poll(&r)); // nothing was sent, and there is no more time
+    assert_int_equal(2, status(&r).held);
+}
+
 static void test_a_critical_event_goes_at_once(void **state)
 {
     (void)state;
@@ -572,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_ram_gives_up_the_oldest_only_while_the_link_is_bad),
         cmocka_unit_test(test_drain_sends_everything_and_says_the_end),
         cmocka_unit_test(test_drain_without_a_link_ends_at_its_deadline),
+        cmocka_unit_test(test_a_second_drain_only_brings_the_end_nearer),
         cmocka_unit_test(test_a_critical_event_goes_at_once),
         cmocka_unit_test(test_the_status_event_comes_when_it_is_due),
         cmocka_unit_test(test_bad_settings_are_refused),
