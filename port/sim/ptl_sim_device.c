@@ -10,6 +10,7 @@
 #define IDLE_AGAIN_MAX 8u   // polls in a row that did nothing and asked to be called again at once
 #define UNIX_MS_START  INT64_C(1795543166123)
 #define DATA_BYTES_MIN 12u
+#define ACK_TIMEOUT_MS 5000u
 
 struct ptl_now ptl_sim_device_now(const struct ptl_sim_world *w)
 {
@@ -73,7 +74,7 @@ static struct ptl_agent_config agent_config(struct ptl_sim_world *w)
         .low_water_percent = 25,
         .commit_ms = 1000,
         .spill_ms_max = 500,
-        .ack_timeout_ms = 5000,
+        .ack_timeout_ms = ACK_TIMEOUT_MS,
         .receipt_timeout_ms = 10000,
         .resend_ms = 2000,
         .status_ms = w->cfg.status_ms,
@@ -256,6 +257,9 @@ void ptl_sim_world_drain(struct ptl_sim_world *w, uint32_t ms)
     }
     struct ptl_now now = ptl_sim_device_now(w);
     ptl_sim_trace(w, "drain within %" PRIu32 " ms", ms);
+    if (!w->device.status.draining) { // a second wish changes nothing
+        w->device.drain_until_ms = w->now_ms + ms;
+    }
     ptl_agent_drain(&w->device.agent, now.mono_ms + ms, &now);
     ptl_sim_device_turn(w);
 }
@@ -512,9 +516,9 @@ static bool turn_once(struct ptl_sim_world *w, uint32_t *idle)
             close_own(w);
         }
         ptl_sim_check_step(w);
-        // Where gaps wait, the medium may have had no slot for one more.
-        bool whole =
-            d->status.held_queue == 0 && d->status.gap_count == 0 && !d->status.media_failed;
+        // It may give up only after it was patient with a medium that takes nothing.
+        bool whole = d->status.held_queue == 0 && !d->status.media_failed &&
+                     w->now_ms < d->drain_until_ms + ACK_TIMEOUT_MS;
         run_ends(w, whole ? PTL_SIM_CLEAN : PTL_SIM_GAVE_UP);
         ptl_sim_media_process_died(w);
         if (w->cfg.medium == PTL_SIM_NOR) {

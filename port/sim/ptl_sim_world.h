@@ -59,12 +59,13 @@ struct ptl_sim_device {
     uint8_t *queue, *record, *message;
     struct ptl_flight *flights;
     char boot[PTL_BOOT_BYTES_MAX + 1];
-    uint64_t boot_at_ms;    // mono_ms is 0 there
-    int64_t wall_ms;        // unix_ms = this + time of the world
-    uint32_t wall_err_ms;   // PTL_TIME_UNKNOWN: not known
-    uint64_t dial_until_ms; // of the connect under way, PTL_NEVER: none
-    uint64_t media_at_ms;   // a pending operation is done, PTL_NEVER: none
-    int32_t connection;     // index, -1: none
+    uint64_t boot_at_ms;     // mono_ms is 0 there
+    int64_t wall_ms;         // unix_ms = this + time of the world
+    uint32_t wall_err_ms;    // PTL_TIME_UNKNOWN: not known
+    uint64_t dial_until_ms;  // of the connect under way, PTL_NEVER: none
+    uint64_t media_at_ms;    // a pending operation is done, PTL_NEVER: none
+    uint64_t drain_until_ms; // as the drain was asked for
+    int32_t connection;      // index, -1: none
     bool running;
     bool blocked; // has something to send and the socket takes nothing
     uint64_t epoch;
