@@ -91,8 +91,8 @@ static void secrets_as_tools_leave_them(void **state)
     char path[] = "/tmp/petrel-secret-XXXXXX";
     close(mkstemp(path));
     static const char *const good[] = {"ab.c-_", "ab.c-_\n", "ab.c-_\r\n", " \tab.c-_ \n\n",
-                                       "\xef\xbb\xbf"
-                                       "ab.c-_\r\n"};
+                                       ("\xef\xbb\xbf"
+                                        "ab.c-_\r\n")};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         write_file(path, good[i], 0600);
         assert_true(col_secret_read(path, secret));
