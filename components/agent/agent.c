@@ -64,6 +64,7 @@ enum ptl_status ptl_agent_init(struct ptl_agent *a, const struct ptl_agent_confi
         .commit_due_ms = PTL_NEVER,
         .status_due_ms = cfg->status_ms == 0 ? PTL_NEVER : now->mono_ms + cfg->status_ms,
         .events_cap = cfg->batch.events_max,
+        .journal_since_ms = now->mono_ms,
         .drain_deadline_ms = PTL_NEVER,
     };
     a->cfg.batch.window_max = window_for(cfg, memory->queue_bytes);
@@ -89,11 +90,16 @@ void ptl_agent_enter(struct ptl_agent *a, const struct ptl_now *now)
     a->entered_ms = now->mono_ms;
 }
 
+// The words of a server end up in logs, in status reports and in JSON: nothing in them needs an
+// escape, so that they keep their length.
 static void cause_set(struct ptl_agent *a, struct ptl_span text)
 {
     size_t len = ptl_utf8_cut(text, sizeof(a->cause) - 1);
-    if (len > 0) {
-        memcpy(a->cause, text.ptr, len);
+    bool utf8 = ptl_utf8_valid((struct ptl_span){text.ptr, len});
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = text.ptr[i];
+        bool plain = c >= ' ' && c != '\\' && c != 0x7F && (c < 0x80 || utf8);
+        a->cause[i] = plain ? (c == '"' ? '\'' : (char)c) : '?';
     }
     a->cause[len] = '\0';
 }
@@ -136,6 +142,9 @@ void ptl_agent_link_down(struct ptl_agent *a, const struct ptl_link_end *end,
     a->ready = false;
     a->lost_pending = false;
     ptl_agent_flights_link_down(a);
+    if (reaction == PTL_REACT_SHRINK_BATCH && a->n.last_batch_events > 1) { // a frame too large
+        a->events_cap = a->n.last_batch_events / 2;
+    }
     if (reaction == PTL_REACT_SLOW_DOWN) {
         ptl_batch_rate_limited(&a->batch, now->mono_ms);
     }

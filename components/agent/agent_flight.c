@@ -187,6 +187,7 @@ static bool release_replay(struct ptl_agent *a, struct ptl_flight *f)
         return false;
     }
     ptl_agent_count_delivered(a, f->epoch, f->seqs.end - f->seqs.begin);
+    a->journal_since_ms = f->mono_ms > a->journal_since_ms ? f->mono_ms : a->journal_since_ms;
     f->state = PTL_FLIGHT_FREE;
     a->release_dirty = true;
     ptl_agent_commit_soon(a, a->entered_ms, a->cfg.commit_ms);
@@ -324,7 +325,7 @@ void ptl_agent_refused(struct ptl_agent *a, uint32_t ref, bool content, uint64_t
         return;
     }
     a->n.refused++;
-    if (!content) {
+    if (!content || f->flow == PTL_BATCH_CONTROL) {
         return; // no verdict about the events: as good as no answer, the ack's timer decides
     }
     (void)ptl_breaker_acked(&a->breaker, now_ms); // the service answers

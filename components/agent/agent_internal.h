@@ -42,6 +42,13 @@ uint64_t ptl_agent_store_deadline(const struct ptl_agent *a, uint64_t now_ms);
 void ptl_agent_media_lost(struct ptl_agent *a);
 void ptl_agent_note_drops(struct ptl_agent *a);
 void ptl_agent_synced(struct ptl_agent *a);
+void ptl_agent_journal_took(struct ptl_agent *a, uint64_t seq, uint64_t held_before,
+                            uint64_t mono_ms);
+// Some gap still waits for the sync that makes it fit to be said.
+static inline bool ptl_agent_gap_unsynced(const struct ptl_agent *a)
+{
+    return a->gaps_added != a->gaps_synced;
+}
 // `count` of its seqs were events without a verdict so far, `held_in_journal` of them records
 // there.
 PTL_MUST_USE enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap,

@@ -122,7 +122,7 @@ static void accepted(struct ptl_agent *a, const struct ptl_event *event, size_t 
     a->next_seq++;
     PTL_ASSERT(a->next_seq <= PTL_SEQ_MAX);
     a->n.emitted++;
-    a->live_unsent_bytes += len;
+    a->record_mean_bytes = (uint32_t)((7u * (uint64_t)a->record_mean_bytes + len) / 8u);
     if (event->severity == PTL_CRITICAL) {
         a->live_critical = true;
     }
@@ -142,6 +142,7 @@ static enum ptl_status post_ram(struct ptl_agent *a, const struct ptl_event *eve
     }
     size_t len = ptl_record_encode(event, a->cfg.default_source, now, room, bytes_max);
     ptl_queue_commit(&a->queue, a->next_seq, len);
+    a->live_unsent_bytes += len;
     accepted(a, event, len, now->mono_ms);
     if (ptl_queue_used_bytes(&a->queue) > a->queue.cap / 100u * a->cfg.high_water_percent) {
         ptl_agent_spill_begin(a, now->mono_ms);
@@ -169,13 +170,10 @@ static enum ptl_status post_journal(struct ptl_agent *a, const struct ptl_event 
     default:
         return status;
     }
-    if (held_before == 0) {
-        a->own_journal_low = a->next_seq;
-    }
     if (a->replay_empty) {
         a->replay_since_ms = now->mono_ms;
     }
-    a->replay_empty = false;
+    ptl_agent_journal_took(a, a->next_seq, held_before, now->mono_ms);
     accepted(a, event, len, now->mono_ms);
     ptl_agent_commit_soon(a, now->mono_ms, a->mode == PTL_MODE_SYNC ? 0 : a->cfg.commit_ms);
     return PTL_OK;

@@ -161,6 +161,26 @@ static void remember(struct ptl_agent *a, const struct ptl_covered *covered)
     a->covered_next = (uint8_t)((a->covered_next + 1) % PTL_COVERED_EPOCHS);
 }
 
+// A receipt can only speak of what was said: what it names beyond that is counted and left out.
+static void cut_at_said(struct ptl_agent *a, struct ptl_covered *covered)
+{
+    if (covered->epoch != a->epoch) {
+        return;
+    }
+    uint8_t kept = 0;
+    bool beyond = covered->next > a->said_end;
+    covered->next = ptl_min_u64(covered->next, a->said_end);
+    for (uint8_t i = 0; i < covered->have_count; i++) {
+        if (covered->have[i].end <= a->said_end) {
+            covered->have[kept++] = covered->have[i];
+        } else {
+            beyond = true;
+        }
+    }
+    covered->have_count = kept;
+    a->n.receipts_beyond += beyond;
+}
+
 static bool covers(const struct ptl_covered *c, struct ptl_range range)
 {
     if (range.end <= c->next) {
@@ -235,6 +255,7 @@ static bool visit(struct ptl_agent *a, struct ptl_json_value epochs, bool apply,
             return false;
         }
         if (apply) {
+            cut_at_said(a, &covered);
             remember(a, &covered);
             ptl_agent_flights_covered(a, &covered, now_ms);
             confirm_gaps(a, &covered);

@@ -11,7 +11,9 @@ struct cut {
     struct ptl_end end;
     uint64_t epoch;
     struct ptl_range seqs;
-    size_t record_bytes; // of the records in it, as they are stored
+    size_t record_bytes; // of the records in it, as they are stored (live only)
+    uint64_t mono_ms;    // of the first of them, if it is of this boot (replay only)
+    uint64_t floor;
     uint32_t gap_count, end_count;
     uint32_t events_max;
     uint32_t ref;
@@ -110,7 +112,7 @@ static uint32_t gaps_of(const struct ptl_agent *a, uint64_t epoch, struct ptl_ga
 {
     uint32_t count, found = 0;
     const struct ptl_gap *gaps = ptl_agent_gaps(a, &count);
-    for (uint32_t i = 0; i < count && !a->gap_unsynced && !a->carrier.active; i++) {
+    for (uint32_t i = 0; i < count && !ptl_agent_gap_unsynced(a) && !a->carrier.active; i++) {
         if (gaps[i].epoch == epoch) {
             out[found++] = gaps[i];
         }
@@ -140,7 +142,7 @@ static bool control_pick(const struct ptl_agent *a, uint64_t *epoch, struct ptl_
     }
     uint32_t count;
     const struct ptl_gap *gaps = ptl_agent_gaps(a, &count);
-    if (count > 0 && !a->gap_unsynced) {
+    if (count > 0 && !ptl_agent_gap_unsynced(a)) {
         *epoch = gaps[0].epoch;
         return true;
     }
@@ -185,7 +187,7 @@ static void live_input(const struct ptl_agent *a, struct ptl_batch_input *in)
     if (a->mode == PTL_MODE_SYNC && a->journal != NULL) {
         if (!a->replay_stalled && !a->replay_empty) {
             in->live_count = journal_unsent(a);
-            in->live_bytes = a->live_unsent_bytes;
+            in->live_bytes = (size_t)in->live_count * a->record_mean_bytes;
             in->live_oldest_ms = a->replay_since_ms;
             in->live_critical = a->live_critical;
         }
@@ -263,11 +265,12 @@ static enum ptl_status cut_begin(struct ptl_agent *a, const struct ptl_now *now,
         return status;
     }
     c->gap_count = gaps_of(a, c->epoch, c->gaps);
+    c->floor = floor_of(a, c->epoch, first);
     const struct ptl_batch_head head = {
         .device = ptl_span_of_text(a->cfg.device),
         .boot = ptl_span_of_text(boot),
         .epoch = c->epoch,
-        .floor = floor_of(a, c->epoch, first),
+        .floor = c->floor,
         .now = *now,
     };
     c->seqs = (struct ptl_range){first, first};
@@ -296,6 +299,16 @@ static void cut_carry(struct ptl_agent *a, const struct cut *c, uint32_t gaps, u
     }
 }
 
+// What the message spoke of: receipts may name nothing beyond.
+static void said(struct ptl_agent *a, const struct cut *c, uint32_t gaps)
+{
+    uint64_t end = c->text.events > 0 ? c->seqs.end : c->floor;
+    for (uint32_t i = 0; i < gaps; i++) {
+        end = c->gaps[i].last >= end ? c->gaps[i].last + 1 : end;
+    }
+    a->said_end = end > a->said_end ? end : a->said_end;
+}
+
 // The message is complete: it becomes flight `f`.
 static void cut_finish(struct ptl_agent *a, struct cut *c, struct ptl_flight *f,
                        enum ptl_batch_flow flow, uint64_t now_ms)
@@ -309,9 +322,13 @@ static void cut_finish(struct ptl_agent *a, struct cut *c, struct ptl_flight *f,
         .due_ms = now_ms + a->cfg.ack_timeout_ms,
         .serial = ++a->flight_serial,
         .ref = c->ref,
+        .mono_ms = c->mono_ms,
         .state = PTL_FLIGHT_WAIT_ACK,
         .flow = (uint8_t)flow,
     };
+    if (c->epoch == a->epoch) {
+        said(a, c, gaps);
+    }
     a->n.events_sent += c->text.events;
     a->n.last_batch_events = c->text.events;
     a->n.last_batch_bytes = (uint32_t)(c->text.w->len - c->text.start);
@@ -493,6 +510,11 @@ static enum ptl_status send_replay(struct ptl_agent *a, const struct ptl_now *no
         ptl_agent_replay_rewind(a);
         return status;
     }
+    struct ptl_record first;
+    if (ptl_record_decode(entry.record, &first) == PTL_OK &&
+        ptl_span_equal(ptl_span_of_text(boot), ptl_span_of_text(a->cfg.boot))) {
+        c->mono_ms = first.mono_ms;
+    }
     status = ptl_batch_text_event(&c->text, entry.seq, entry.record);
     if (status != PTL_OK) { // not a record, or larger than a batch may be now
         struct ptl_range one = {entry.seq, entry.seq + 1};
@@ -504,7 +526,6 @@ static enum ptl_status send_replay(struct ptl_agent *a, const struct ptl_now *no
     }
     struct ptl_journal_cursor before;
     do {
-        c->record_bytes += entry.record.len;
         c->seqs.end = entry.seq + 1;
         before = a->replay;
         if (cut_is_full(c) || replay_read(a, &entry) != PTL_OK || a->journal == NULL) {
@@ -521,7 +542,6 @@ static enum ptl_status send_replay(struct ptl_agent *a, const struct ptl_now *no
     }
     if (c->epoch == a->epoch) {
         ptl_journal_mark_sent(a->journal, c->seqs.end);
-        live_sent(a, c->record_bytes);
         a->replay_since_ms = now->mono_ms;
         a->live_critical = a->mode != PTL_MODE_SYNC && a->live_critical;
     }

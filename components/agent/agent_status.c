@@ -20,11 +20,15 @@ static uint64_t oldest_age_ms(const struct ptl_agent *a, uint64_t now_ms)
     struct ptl_queue_cursor cursor = {0};
     struct ptl_queue_entry entry;
     struct ptl_record record;
-    if (ptl_queue_peek(&a->queue, &cursor, &entry) != PTL_OK ||
-        ptl_record_decode(entry.record, &record) != PTL_OK) {
-        return 0;
+    uint64_t since_ms = now_ms;
+    if (a->journal != NULL && a->journal->held > 0) {
+        since_ms = ptl_min_u64(since_ms, a->journal_since_ms);
     }
-    return now_ms > record.mono_ms ? now_ms - record.mono_ms : 0;
+    if (ptl_queue_peek(&a->queue, &cursor, &entry) == PTL_OK &&
+        ptl_record_decode(entry.record, &record) == PTL_OK) {
+        since_ms = ptl_min_u64(since_ms, record.mono_ms);
+    }
+    return now_ms - since_ms;
 }
 
 static uint64_t events_in_flight(const struct ptl_agent *a)
@@ -46,8 +50,9 @@ static void status_counters(const struct ptl_agent *a, struct ptl_agent_status *
     s->rejected = a->n.rejected;
     s->lost = a->n.lost + journal_count(a, 0);
     s->uncertain = a->n.uncertain + journal_count(a, 1);
-    s->dropped_earlier = journal_count(a, 2);
-    s->held_queue = ptl_queue_count(&a->queue) - a->queue_before;
+    s->dropped_earlier = a->n.dropped_earlier + journal_count(a, 2);
+    s->held_ram = ptl_queue_count(&a->queue);
+    s->held_queue = s->held_ram - a->queue_before;
     s->held_earlier = a->queue_before;
     if (a->journal != NULL) {
         s->held_journal = a->journal->held_run;
@@ -77,6 +82,7 @@ void ptl_agent_status_get(const struct ptl_agent *a, const struct ptl_now *now,
         .acks = a->n.acks,
         .receipts = a->n.receipts,
         .receipts_foreign = a->n.receipts_foreign,
+        .receipts_beyond = a->n.receipts_beyond,
         .ack_timeouts = a->n.ack_timeouts,
         .resent_batches = a->n.resent_batches,
         .late_acks = a->n.late_acks,

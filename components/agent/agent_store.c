@@ -21,7 +21,7 @@ void ptl_agent_note_drops(struct ptl_agent *a)
     uint64_t drops = c->dropped_lost + c->dropped_uncertain + c->dropped_earlier;
     if (drops != a->drops_seen) {
         a->drops_seen = drops;
-        a->gap_unsynced = true;
+        a->gaps_added++;
         ptl_agent_commit_soon(a, a->entered_ms, 0);
         ptl_agent_flights_forget_replay(a);
     }
@@ -45,27 +45,42 @@ void ptl_agent_media_lost(struct ptl_agent *a)
     if (a->journal == NULL) {
         return;
     }
-    ptl_agent_replay_rewind(
-        a); // a batch that was being cut is no flight yet: nothing is read so far
+    ptl_agent_replay_rewind(a); // a batch that was being cut is no flight yet
     a->floor_before = ptl_agent_own_floor(a);
     a->journal = NULL;
     a->media_failed = true;
     a->spilling = a->spill_syncing = a->spill_more = false;
     a->commit_due_ms = PTL_NEVER;
     a->mode = PTL_MODE_RAM;
+    a->gaps_synced = a->gaps_added;
     ptl_agent_flights_forget_replay(a);
-    if (!a->run_appended) {
-        return; // no number of the run was given yet
+    uint64_t epoch = (uint64_t)ptl_prng_next(&a->prng) << 32 | ptl_prng_next(&a->prng);
+    if (!a->run_appended) { // no number of the run was given, but RUN may be on the medium
+        a->epoch = epoch;
+        return;
     }
     a->epoch_before = a->epoch;
     a->boundary = a->next_seq;
     a->queue_before = ptl_queue_count(&a->queue);
-    a->epoch = (uint64_t)ptl_prng_next(&a->prng) << 32 | ptl_prng_next(&a->prng);
+    a->epoch = epoch;
     a->first_seq = a->next_seq;
     a->run_open = true;
     a->n.emitted = a->n.lost = a->n.uncertain = 0;
     a->n.delivered_earlier += a->n.delivered;
     a->n.delivered = 0;
+}
+
+// The journal holds one more record of this run.
+void ptl_agent_journal_took(struct ptl_agent *a, uint64_t seq, uint64_t held_before,
+                            uint64_t mono_ms)
+{
+    if (held_before == 0) {
+        a->own_journal_low = seq;
+    }
+    if (a->journal->held == 1) {
+        a->journal_since_ms = mono_ms;
+    }
+    a->replay_empty = false;
 }
 
 // Moves one record from RAM to the journal. PTL_E_EMPTY: RAM holds nothing more.
@@ -77,16 +92,16 @@ static enum ptl_status spill_one(struct ptl_agent *a)
     if (status != PTL_OK) {
         return status;
     }
+    struct ptl_record record = {0};
+    status = ptl_record_decode(entry.record, &record);
+    PTL_ASSERT(status == PTL_OK); // RAM holds what the door encoded
     uint64_t held_before = a->journal->held_run;
     status = ptl_journal_append(a->journal, entry.seq, entry.sent, entry.record);
     ptl_agent_note_drops(a);
     if (status != PTL_OK) {
         return status;
     }
-    if (held_before == 0) {
-        a->own_journal_low = entry.seq;
-    }
-    a->replay_empty = false;
+    ptl_agent_journal_took(a, entry.seq, held_before, record.mono_ms);
     ptl_agent_queue_left(a, entry.seq, entry.record.len);
     return PTL_OK;
 }
@@ -154,7 +169,7 @@ static enum ptl_status spill_sync(struct ptl_agent *a, uint64_t now_ms)
 void ptl_agent_synced(struct ptl_agent *a)
 {
     a->replay_stalled = false;
-    a->gap_unsynced = a->gap_unsynced && ptl_journal_is_dirty(a->journal);
+    a->gaps_synced = a->gaps_in_sync;
 }
 
 // Group commit: the release snapshot goes in front, so that one sync covers both.
@@ -171,6 +186,7 @@ static enum ptl_status commit(struct ptl_agent *a, uint64_t now_ms)
         }
         a->release_dirty = false;
     }
+    a->gaps_in_sync = a->gaps_added;
     enum ptl_status status = ptl_journal_sync(a->journal);
     if (status == PTL_OK || status == PTL_E_PENDING) {
         a->commit_due_ms = PTL_NEVER; // what is appended from now on asks for a commit of its own
@@ -263,7 +279,7 @@ enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap
     if (a->journal != NULL) {
         status = ptl_journal_gap_add(a->journal, gap, held_in_journal);
         ptl_agent_note_drops(a);
-        a->gap_unsynced = true; // a gap is said only after it is synced
+        a->gaps_added++;
         ptl_agent_commit_soon(a, a->entered_ms, 0);
     } else {
         status = ram_gap_add(&a->ram, gap);
@@ -274,6 +290,8 @@ enum ptl_status ptl_agent_gap_add(struct ptl_agent *a, const struct ptl_gap *gap
         } else {
             a->n.uncertain += count;
         }
+    } else if (status == PTL_OK) {
+        a->n.dropped_earlier += count;
     }
     return status;
 }

@@ -67,10 +67,11 @@ struct ptl_agent_config {
 struct ptl_flight {
     struct ptl_range seqs;
     uint64_t epoch;
-    uint64_t due_ms; // of the ack, or of the resend
-    uint32_t serial; // order of sending
-    uint32_t ref;    // of the adapter
-    uint8_t state;   // enum in agent.c, 0 = free
+    uint64_t due_ms;  // of the ack, or of the resend
+    uint64_t mono_ms; // when its first record was accepted (replay of this boot), else 0
+    uint32_t serial;  // order of sending
+    uint32_t ref;     // of the adapter
+    uint8_t state;    // enum in agent.c, 0 = free
     uint8_t flow;
     bool again; // sent before
 };
@@ -90,12 +91,15 @@ struct ptl_agent_status {
     uint64_t epoch;
     uint64_t emitted, delivered, held, lost, uncertain, rejected;
     uint64_t held_queue, held_journal; // of the present run
+    uint64_t held_ram;                 // in the RAM queue, of any run
     uint64_t held_earlier;             // records of earlier runs waiting for replay
     uint64_t delivered_earlier, dropped_earlier;
     uint64_t in_flight; // events sent and not acknowledged
-    uint64_t oldest_ms; // age of the oldest event held in RAM, 0 if none
+    uint64_t oldest_ms; // age of the oldest event held, 0 if none; of those of earlier starts only
+                        // the time since this start is known
     uint64_t queue_bytes;
     uint64_t messages_sent, events_sent, bytes_sent, acks, receipts, receipts_foreign, ack_timeouts;
+    uint64_t receipts_beyond; // receipts that named what was never sent
     uint64_t resent_batches, late_acks, refused, ignored;
     uint64_t spill_misses; // spills that took longer than spill_ms_max
     uint64_t connects, links_lost;

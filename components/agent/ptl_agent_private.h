@@ -79,23 +79,27 @@ struct ptl_agent {
 
     // Live flow: the RAM queue.
     struct ptl_queue_cursor live;
-    size_t live_unsent_bytes;
+    size_t live_unsent_bytes;   // of records in the queue that are in no batch yet
+    uint32_t record_mean_bytes; // moving average, for what nobody counted
     bool live_critical;
 
     // Spilling and replay: the journal.
     bool spilling;
     bool spill_syncing; // all of RAM is appended, the sync is under way
     bool spill_more;    // the last step ended at its bound: poll again at once
-    bool gap_unsynced;  // a gap waits for its sync before it is said
+    uint32_t gaps_added, gaps_in_sync,
+        gaps_synced; // a gap is said only after a sync that began later
     uint64_t spill_since_ms;
     uint64_t spill_target; // next_seq when all of RAM was appended
     struct ptl_journal_cursor replay;
-    bool replay_empty;        // nothing unread behind the cursor
-    bool replay_stalled;      // what is next cannot be read or sent before the medium moves on
-    uint64_t own_journal_low; // no record of this run is held in the journal below it
-    uint64_t replay_since_ms; // when the oldest unsent record of `sync` was appended
-    uint64_t drops_seen;      // overflow drops that the flights have been told of
-    uint64_t dropped_base[3]; // counters of the journal when this agent began
+    bool replay_empty;         // nothing unread behind the cursor
+    bool replay_stalled;       // what is next cannot be read or sent before the medium moves on
+    uint64_t own_journal_low;  // no record of this run is held in the journal below it
+    uint64_t journal_since_ms; // no record held in the journal is older, as far as this run knows
+    uint64_t said_end;         // no message of this run spoke of seqs from here up
+    uint64_t replay_since_ms;  // when the oldest unsent record of `sync` was appended
+    uint64_t drops_seen;       // overflow drops that the flights have been told of
+    uint64_t dropped_base[3];  // counters of the journal when this agent began
     uint64_t commit_due_ms;
     bool release_dirty;
 
@@ -123,6 +127,7 @@ struct ptl_agent {
     struct {
         uint64_t emitted, delivered, delivered_earlier, lost, uncertain, rejected;
         uint64_t messages_sent, events_sent, bytes_sent, acks, receipts, receipts_foreign;
+        uint64_t receipts_beyond, dropped_earlier;
         uint64_t ack_timeouts, resent_batches, late_acks, refused, ignored, spill_misses;
         uint64_t connects, links_lost;
         uint32_t last_batch_events, last_batch_bytes;

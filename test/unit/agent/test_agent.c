@@ -541,6 +541,56 @@ static void test_the_status_event_comes_when_it_is_due(void **state)
     assert_true(message_has(&r, "\"breaker\":\"closed\""));
 }
 
+// What a server puts into a close reason must not grow in the status event nor break its JSON.
+static void test_hostile_words_of_a_server_stay_short(void **state)
+{
+    (void)state;
+    static const char *const causes[] = {"\x01", "\"", "\\", "\xff", "\x7f"};
+    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+        struct rig r;
+        struct ptl_agent_config cfg = config();
+        cfg.status_ms = 60000;
+        rig_init(&r, &cfg);
+        join(&r);
+        char words[200];
+        memset(words, causes[i][0], sizeof(words));
+        const struct ptl_link_end end = {
+            .kind = PTL_CAUSE_CLOSE, .code = 1011, .text = {(const uint8_t *)words, sizeof(words)}};
+        ptl_agent_link_down(&r.agent, &end, &r.now);
+        while (poll(&r) != PTL_WANT_CONNECT) {
+            r.now.mono_ms = ptl_agent_deadline(&r.agent);
+        }
+        ptl_agent_link_up(&r.agent, &r.now);
+        say(&r, (struct ptl_adapter_event){.type = PTL_ADAPTER_READY});
+        r.now.mono_ms += cfg.status_ms;
+        ack(&r, take(&r));
+        assert_true(message_has(&r, "petrel.status"));
+        struct ptl_json_value value;
+        struct ptl_json_error error;
+        assert_int_equal(
+            PTL_OK, ptl_json_check((struct ptl_span){r.message, r.message_len}, 8, &value, &error));
+    }
+}
+
+static void test_a_receipt_names_nothing_beyond_what_was_said(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct ptl_agent_config cfg = config();
+    cfg.delivery = PTL_STORED;
+    rig_init(&r, &cfg);
+    join(&r);
+    post(&r, 2);
+    ack(&r, take(&r));
+    post(&r, 3); // not sent yet
+    receipt(&r, "{\"source\":\"main\",\"epochs\":[{\"epoch\":\"5f0c8a3d9e7b1c24\",\"next\":5,"
+                "\"have\":[[7,9]]}]}");
+    assert_int_equal(1, status(&r).receipts_beyond);
+    assert_int_equal(2, status(&r).delivered);
+    ack(&r, take(&r));
+    assert_int_equal(3, status(&r).held); // waits for a receipt of its own
+}
+
 static void test_bad_settings_are_refused(void **state)
 {
     (void)state;
@@ -590,6 +640,8 @@ int main(void)
         cmocka_unit_test(test_a_second_drain_only_brings_the_end_nearer),
         cmocka_unit_test(test_a_critical_event_goes_at_once),
         cmocka_unit_test(test_the_status_event_comes_when_it_is_due),
+        cmocka_unit_test(test_hostile_words_of_a_server_stay_short),
+        cmocka_unit_test(test_a_receipt_names_nothing_beyond_what_was_said),
         cmocka_unit_test(test_bad_settings_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
