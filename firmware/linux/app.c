@@ -84,10 +84,10 @@ static void store_changes(struct ptl_app *app, const struct ptl_agent_status *s)
         ptl_log(PTL_LOG_INFO, "events flow through RAM again (%llu held)",
                 (unsigned long long)s->held);
     }
-    if (s->media_failed != seen->media_failed) {
-        ptl_log(PTL_LOG_ERROR, s->media_failed
-                                   ? "the journal failed: events live in RAM only from now on"
-                                   : "the journal works again");
+    if (s->media_failed && !seen->media_failed) { // for good
+        ptl_log(PTL_LOG_ERROR,
+                "the journal failed: %s; events live in RAM only until the next start",
+                app->media.flash.error_text);
     }
     if (s->lost != seen->lost || s->uncertain != seen->uncertain) {
         ptl_log_keyed(PTL_LOG_WARNING, "gaps",
@@ -253,10 +253,15 @@ static void signal_ready(void *ctx)
     }
     bool again = app->draining && !app->eof_drain;
     // Without a link there is nothing to wait for, if the journal keeps it all.
-    bool spill = again || (!app->seen.joined && app->media.mounted);
+    struct ptl_agent_status status;
+    const struct ptl_now now = ptl_app_now(app);
+    ptl_agent_status_get(&app->agent, &now, &status);
+    bool spill = again || (!status.joined && status.media);
     uint32_t within_ms = spill ? 0 : ptl_config_scaled(app->cfg, app->cfg->agent.drain_ms);
     ptl_log(PTL_LOG_INFO, "%s: %s", strsignal((int)info.ssi_signo),
-            spill ? "spilling what is held, then stopping" : "sending what is held, then stopping");
+            !spill         ? "sending what is held, then stopping"
+            : status.media ? "spilling what is held, then stopping"
+                           : "stopping with what is held");
     app->eof_drain = false;
     if (app->input_stdin.waiting) {
         ptl_log(PTL_LOG_WARNING, "%zu bytes were read from standard input and not accepted",
@@ -380,6 +385,23 @@ static bool memory_take(struct ptl_app *app, struct ptl_agent_memory *memory)
     return memory->queue != NULL && memory->record != NULL && memory->flights != NULL;
 }
 
+// What `check-config` cannot see: a journal that exists keeps the blocks it was made with.
+static void settings_tell(const struct ptl_app *app, size_t record_bytes, enum ptl_status status)
+{
+    if (app->media.mounted && ptl_journal_record_bytes_max(&app->media.journal) < record_bytes) {
+        ptl_log(PTL_LOG_ERROR,
+                "[journal] file = %s was made with blocks of %u bytes, whose longest record is %u; "
+                "[events] bytes_max = %u needs %zu: set bytes_max to %u or less, or move the file "
+                "away once its events are delivered, or name another one",
+                app->cfg->journal.file, app->media.flash.flash.block_bytes,
+                ptl_journal_record_bytes_max(&app->media.journal), app->limits.event_bytes_max,
+                record_bytes,
+                ptl_journal_record_bytes_max(&app->media.journal) - PTL_AGENT_RECORD_SLACK);
+        return;
+    }
+    ptl_log(PTL_LOG_ERROR, "the settings do not fit together (%d)", (int)status);
+}
+
 static bool agent_start(struct ptl_app *app)
 {
     struct ptl_agent_config agent;
@@ -404,7 +426,7 @@ static bool agent_start(struct ptl_app *app)
         ptl_agent_init(&app->agent, &agent, &memory,
                        app->media.mounted ? &app->media.journal : NULL, &app->adapter, seed, &now);
     if (status != PTL_OK) {
-        ptl_log(PTL_LOG_ERROR, "the settings do not fit together (%d)", (int)status);
+        settings_tell(app, memory.record_bytes, status);
         return false;
     }
     return true;
@@ -414,8 +436,7 @@ static bool link_start(struct ptl_app *app)
 {
     const struct ptl_config *cfg = app->cfg;
     const char *error = NULL;
-    snprintf(app->lws_path, sizeof(app->lws_path), "%s?apikey=%s&vsn=2.0.0", cfg->server.path,
-             cfg->key);
+    ptl_url_with_key(cfg->server.path, cfg->key, app->lws_path, sizeof(app->lws_path));
     app->lws_cfg = (struct ptl_lws_config){
         .host = cfg->server.host,
         .path = app->lws_path,
@@ -427,6 +448,7 @@ static bool link_start(struct ptl_app *app)
         .ping_s = cfg->server.ping_s,
         .ping_wait_s = cfg->server.ping_s,
         .rx_bytes = RX_BYTES,
+        .token_bytes = strlen(cfg->token),
         .fds_max = FDS_MAX,
         .ctx = app,
         .now = loop_now,

@@ -14,7 +14,7 @@
 #include "ptl_session.h"
 
 #define PTL_CLIENTS_MAX      24
-#define PTL_CLIENT_REPLIES   16 // answers that wait for the medium
+#define PTL_CLIENT_REPLIES   16 // answers that wait for the medium, or for the socket
 #define PTL_STATUS_BYTES_MAX 6144
 #define PTL_REPLY_BYTES_MAX  256
 
@@ -69,8 +69,19 @@ struct ptl_datagram {
     bool waiting, cut;
 };
 
+enum ptl_reply_kind {
+    PTL_REPLY_DURABLE, // an event was taken; once it is durable
+    PTL_REPLY_TAKEN,   // an event was taken; at once
+    PTL_REPLY_REFUSED,
+    PTL_REPLY_STATUS,
+    PTL_REPLY_JOINED, // the status once joined
+};
+
 struct ptl_reply_due {
     uint64_t seq, epoch;
+    const char *reason; // of a refusal; lives as long as the program
+    size_t offset;
+    enum ptl_reply_kind kind;
 };
 
 struct ptl_client {
@@ -79,9 +90,6 @@ struct ptl_client {
     int fd;                                       // -1: free
     struct ptl_reply_due due[PTL_CLIENT_REPLIES]; // in order
     uint32_t due_count;
-    char reply[PTL_REPLY_BYTES_MAX]; // that the socket did not take, or that comes after `due`
-    size_t reply_len;
-    bool waits_joined; // asked to be told
 };
 
 struct ptl_seqpacket {
@@ -120,7 +128,7 @@ struct ptl_app {
     struct ptl_lws_config lws_cfg;
     struct ptl_lws *lws;
     struct ptl_lws_peer peer;
-    char lws_path[PTL_CONFIG_SECRET_MAX + 128];
+    char lws_path[3 * PTL_CONFIG_SECRET_MAX + 128];
     char source[6 * PTL_CONFIG_TEXT_MAX]; // as JSON string body
 
     struct ptl_stdin input_stdin;

@@ -123,6 +123,8 @@ bool ptl_jwt_number(const char *token, const char *name, int64_t *out);
 
 // url.c: the forms in which people have their project's URL. False: *why says what is wrong.
 bool ptl_url_parse(struct ptl_config *c, const char **why);
+// `path` with the key in its query, percent-encoded. `cap`: three times the key, the path and 32.
+void ptl_url_with_key(const char *path, const char *key, char *out, size_t cap);
 
 void ptl_config_say(struct ptl_config_report *report, enum ptl_config_level level,
                     const char *format, ...) __attribute__((format(printf, 3, 4)));

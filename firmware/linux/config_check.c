@@ -10,11 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ptl_agent.h"
 #include "ptl_batch_text.h"
 #include "ptl_file_flash.h"
 #include "ptl_identity.h"
 
 #define SOCKET_PATH_MAX 107 // of struct sockaddr_un
+// A record of the journal has a length of 16 bits and holds a little more than the event.
+#define EVENT_BYTES_JOURNAL (UINT16_MAX - PTL_AGENT_RECORD_SLACK)
 
 static void error_say(struct ptl_config_report *report, const char *text)
 {
@@ -176,7 +179,7 @@ static void channels_check(struct ptl_config *c, struct ptl_config_report *repor
 
 static void sizes_check(struct ptl_config *c, struct ptl_config_report *report)
 {
-    uint32_t batch_least = PTL_BATCH_BYTES_MIN(c->events.bytes_max + 64);
+    uint32_t batch_least = PTL_BATCH_BYTES_MIN(c->events.bytes_max + PTL_AGENT_RECORD_SLACK);
     if (c->batch.bytes < batch_least) {
         ptl_config_say(report, PTL_CONFIG_ERROR,
                        "[batch] bytes = %u does not hold one event of [events] bytes_max = %u; set "
@@ -187,6 +190,13 @@ static void sizes_check(struct ptl_config *c, struct ptl_config_report *report)
         ptl_config_say(report, PTL_CONFIG_ERROR,
                        "[queue] bytes = %u does not hold two events of [events] bytes_max = %u",
                        c->queue.bytes, c->events.bytes_max);
+    }
+    if (c->journal.enabled && c->events.bytes_max > EVENT_BYTES_JOURNAL) {
+        ptl_config_say(report, PTL_CONFIG_ERROR,
+                       "[events] bytes_max = %u: a record of the journal holds events of up to %u "
+                       "bytes; set bytes_max to that or less, or, with durability = ram, [journal] "
+                       "enabled = no",
+                       c->events.bytes_max, EVENT_BYTES_JOURNAL);
     }
     if (c->queue.low_water_percent >= c->queue.high_water_percent) {
         ptl_config_say(report, PTL_CONFIG_ERROR,

@@ -1,12 +1,16 @@
 // input_seqpacket.c - the local socket of loss-proof applications and of the command line: one
 // message is one event or one question, and each gets one reply, in order.
 //
-//   event               {"accepted":true,"seq":N,"durable":true|false}  at `sync` once it is
-//   durable
-//                       {"error":"...","offset":N}                      refused, nothing was taken
-//                       {"accepted":null,"error":"unknown: ..."}        the medium failed under it
-//   {"petrel":"status"} the status report
-//   {"petrel":"wait"}   the status report, once the agent is joined
+// {"accepted":true,"seq":N,"durable":true|false}
+//     an event was taken. At `sync` the reply comes once it is durable; without a medium (it
+//     failed) it comes at once and says false.
+// {"error":"...","offset":N}
+//     an event was refused, nothing was taken.
+// {"accepted":null,"error":"unknown: ..."}
+//     the medium failed under the event.
+// The status report
+//     answers {"petrel":"status"}, and {"petrel":"wait"} once the agent is joined. Replies behind
+//     it wait, too.
 //
 // While the agent has no room, messages stay in the kernel and their senders wait.
 #include <errno.h>
@@ -32,34 +36,28 @@ static void client_close(struct ptl_client *client)
     }
 }
 
-// Sends one reply, or keeps it until the socket takes it. False: the client is gone.
-static bool reply_send(struct ptl_client *client, const char *text, size_t len)
+// A client is read while a reply to it can be kept and nobody's message waits in the buffer.
+// Paused, it is not written to either, so one whose socket is full is never paused.
+static void reading_set(struct ptl_client *client)
 {
-    ssize_t sent = send(client->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR);
-    if (sent >= 0) {
-        return true;
+    bool room = client->due_count < PTL_CLIENT_REPLIES && !client->app->input_seqpacket.waiting;
+    if (room || client->watch.want_write) {
+        ptl_lws_resume(&client->watch);
+    } else {
+        ptl_lws_pause(&client->watch, PTL_NEVER);
     }
-    if ((errno == EAGAIN || errno == EWOULDBLOCK) && len <= sizeof(client->reply)) {
-        memcpy(client->reply, text, len);
-        client->reply_len = len;
-        ptl_lws_wait_write(&client->watch, true);
-        return true;
-    }
-    client_close(client);
-    return false;
 }
 
-static bool reply_accepted(struct ptl_client *client, uint64_t seq, bool durable)
+static size_t accepted_text(char *out, uint64_t seq, bool durable)
 {
-    char text[PTL_REPLY_BYTES_MAX];
-    int len = snprintf(text, sizeof(text), "{\"accepted\":true,\"seq\":%llu,\"durable\":%s}",
-                       (unsigned long long)seq, durable ? "true" : "false");
-    return reply_send(client, text, (size_t)len);
+    return (size_t)snprintf(out, PTL_REPLY_BYTES_MAX,
+                            "{\"accepted\":true,\"seq\":%llu,\"durable\":%s}",
+                            (unsigned long long)seq, durable ? "true" : "false");
 }
 
-static size_t refusal_text(char text[PTL_REPLY_BYTES_MAX], const char *reason, size_t offset)
+static size_t refusal_text(char *out, const char *reason, size_t offset)
 {
-    struct ptl_writer w = ptl_writer_on((uint8_t *)text, PTL_REPLY_BYTES_MAX);
+    struct ptl_writer w = ptl_writer_on((uint8_t *)out, PTL_REPLY_BYTES_MAX);
     ptl_write_text(&w, "{\"error\":\"");
     ptl_write_json_escaped(&w, ptl_span_of_text(reason));
     ptl_write_text(&w, "\",\"offset\":");
@@ -68,82 +66,102 @@ static size_t refusal_text(char text[PTL_REPLY_BYTES_MAX], const char *reason, s
     return w.len;
 }
 
-// A refusal comes after the replies of the events before it.
-static void reply_refused(struct ptl_client *client, const char *reason, size_t offset)
+// The text of a reply; 0: its time has not come.
+static size_t reply_text(const struct ptl_client *client, const struct ptl_reply_due *due,
+                         const struct ptl_agent_status *status, char out[PTL_STATUS_BYTES_MAX])
 {
-    char text[PTL_REPLY_BYTES_MAX];
-    size_t len = refusal_text(text, reason, offset);
-    if (client->due_count == 0) {
-        (void)reply_send(client, text, len);
-        return;
+    bool own_run = due->epoch == status->epoch;
+    bool durable = own_run && due->seq < status->durable_next;
+    switch (due->kind) {
+    case PTL_REPLY_DURABLE:
+        if (!own_run) {
+            return (size_t)snprintf(out, PTL_REPLY_BYTES_MAX, "%s",
+                                    "{\"accepted\":null,\"error\":\"unknown: the medium failed "
+                                    "before the event was safe\"}");
+        }
+        return durable ? accepted_text(out, due->seq, true) : 0;
+    case PTL_REPLY_TAKEN:
+        return accepted_text(out, due->seq, durable);
+    case PTL_REPLY_REFUSED:
+        return refusal_text(out, due->reason, due->offset);
+    case PTL_REPLY_JOINED:
+        if (!status->joined) {
+            return 0;
+        }
+        break;
+    case PTL_REPLY_STATUS:
+        break;
     }
-    memcpy(client->reply, text, len);
-    client->reply_len = len;
-    ptl_lws_pause(&client->watch, PTL_NEVER);
+    return ptl_status_json(client->app, out, PTL_STATUS_BYTES_MAX);
 }
 
-static bool sync_wanted(const struct ptl_app *app)
-{
-    return app->cfg->delivery.durability == PTL_DURABLE_SYNC;
-}
-
-static void reply_posted(struct ptl_client *client, uint64_t seq)
-{
-    struct ptl_app *app = client->app;
-    bool durable = ptl_agent_durable_next(&app->agent) > seq;
-    if (durable || !sync_wanted(app)) {
-        (void)reply_accepted(client, seq, durable);
-        return;
-    }
-    PTL_ASSERT(client->due_count < PTL_CLIENT_REPLIES);
-    client->due[client->due_count++] = (struct ptl_reply_due){.seq = seq, .epoch = app->seen.epoch};
-    if (client->due_count == PTL_CLIENT_REPLIES) {
-        ptl_lws_pause(&client->watch, PTL_NEVER);
-    }
-}
-
-// Sends the replies whose events are durable by now.
-static void replies_due(struct ptl_client *client, uint64_t durable_next, uint64_t epoch)
+// Sends the replies whose time has come, in order, as far as the socket takes them.
+static void replies_send(struct ptl_client *client, const struct ptl_agent_status *status)
 {
     while (client->due_count > 0 && !client->watch.want_write) {
-        struct ptl_reply_due due = client->due[0];
-        bool known = due.epoch == epoch;
-        if (known && due.seq >= durable_next) {
-            return;
+        char text[PTL_STATUS_BYTES_MAX];
+        size_t len = reply_text(client, &client->due[0], status, text);
+        if (len == 0) {
+            break;
+        }
+        if (send(client->fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR) < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                client_close(client);
+                return;
+            }
+            ptl_lws_wait_write(&client->watch, true);
+            break;
         }
         client->due_count--;
         memmove(client->due, client->due + 1, client->due_count * sizeof(client->due[0]));
-        static const char unknown[] = "{\"accepted\":null,\"error\":\"unknown: the medium failed "
-                                      "before the event was safe\"}";
-        if (!(known ? reply_accepted(client, due.seq, true)
-                    : reply_send(client, unknown, sizeof(unknown) - 1))) {
-            return;
-        }
     }
-    if (client->due_count == 0 && client->reply_len > 0 && !client->watch.want_write) {
-        size_t len = client->reply_len;
-        char text[PTL_REPLY_BYTES_MAX];
-        memcpy(text, client->reply, len);
-        client->reply_len = 0;
-        if (!reply_send(client, text, len)) {
-            return;
-        }
-    }
-    if (client->watch.paused && client->app->input_seqpacket.holder == NULL &&
-        client->reply_len == 0) {
-        ptl_lws_resume(&client->watch);
-    }
+    reading_set(client);
 }
 
-static void status_reply(struct ptl_client *client)
+static void reply_add(struct ptl_client *client, const struct ptl_reply_due *due,
+                      const struct ptl_agent_status *status)
 {
-    char text[PTL_STATUS_BYTES_MAX];
-    size_t len = ptl_status_json(client->app, text, sizeof(text));
-    (void)reply_send(client, text, len);
+    PTL_ASSERT(client->due_count < PTL_CLIENT_REPLIES);
+    client->due[client->due_count++] = *due;
+    replies_send(client, status);
+}
+
+// What was logged last may be 50 ms old: the run may be another one since.
+static struct ptl_agent_status status_now(const struct ptl_app *app, const struct ptl_now *now)
+{
+    struct ptl_agent_status status;
+    ptl_agent_status_get(&app->agent, now, &status);
+    return status;
+}
+
+static void reply_refused(struct ptl_client *client, const char *reason, size_t offset,
+                          const struct ptl_now *now)
+{
+    const struct ptl_agent_status status = status_now(client->app, now);
+    const struct ptl_reply_due due = {
+        .kind = PTL_REPLY_REFUSED, .reason = reason, .offset = offset};
+    reply_add(client, &due, &status);
+}
+
+static void reply_posted(struct ptl_client *client, uint64_t seq, const struct ptl_now *now)
+{
+    const struct ptl_agent_status status = status_now(client->app, now);
+    bool waits = client->app->cfg->delivery.durability == PTL_DURABLE_SYNC && status.media;
+    const struct ptl_reply_due due = {
+        .kind = waits ? PTL_REPLY_DURABLE : PTL_REPLY_TAKEN, .seq = seq, .epoch = status.epoch};
+    reply_add(client, &due, &status);
+}
+
+static void reply_status(struct ptl_client *client, enum ptl_reply_kind kind,
+                         const struct ptl_now *now)
+{
+    const struct ptl_agent_status status = status_now(client->app, now);
+    const struct ptl_reply_due due = {.kind = kind};
+    reply_add(client, &due, &status);
 }
 
 // A question instead of an event; false: it is none.
-static bool question(struct ptl_client *client, struct ptl_span text)
+static bool question(struct ptl_client *client, struct ptl_span text, const struct ptl_now *now)
 {
     struct ptl_json_value value;
     struct ptl_json_value what;
@@ -156,14 +174,11 @@ static bool question(struct ptl_client *client, struct ptl_span text)
     }
     struct ptl_span body = ptl_json_string_body(what);
     if (ptl_json_text_equals(body, "status")) {
-        status_reply(client);
+        reply_status(client, PTL_REPLY_STATUS, now);
     } else if (ptl_json_text_equals(body, "wait")) {
-        client->waits_joined = !client->app->seen.joined;
-        if (!client->waits_joined) {
-            status_reply(client);
-        }
+        reply_status(client, PTL_REPLY_JOINED, now);
     } else {
-        reply_refused(client, "unknown question; there are status and wait", 0);
+        reply_refused(client, "unknown question; there are status and wait", 0, now);
     }
     return true;
 }
@@ -174,12 +189,12 @@ static bool message_take(struct ptl_seqpacket *in, struct ptl_client *client,
 {
     struct ptl_span text = {in->buf, in->len};
     struct ptl_door_answer answer;
-    if (client != NULL && question(client, text)) {
+    if (client != NULL && question(client, text, now)) {
         return true;
     }
     if (in->app->draining) {
         if (client != NULL) {
-            reply_refused(client, "the agent is stopping", 0);
+            reply_refused(client, "the agent is stopping", 0, now);
         }
         return true;
     }
@@ -189,9 +204,9 @@ static bool message_take(struct ptl_seqpacket *in, struct ptl_client *client,
     }
     *posted = *posted || result == PTL_DOOR_ACCEPTED;
     if (client != NULL && result == PTL_DOOR_ACCEPTED) {
-        reply_posted(client, answer.seq);
+        reply_posted(client, answer.seq, now);
     } else if (client != NULL) {
-        reply_refused(client, answer.reason, answer.offset);
+        reply_refused(client, answer.reason, answer.offset, now);
     }
     return true;
 }
@@ -202,8 +217,8 @@ static void all_pause(struct ptl_seqpacket *in, struct ptl_client *holder)
     in->waiting = true;
     in->holder = holder;
     for (uint32_t i = 0; i < PTL_CLIENTS_MAX; i++) {
-        if (in->clients[i].fd >= 0 && !in->clients[i].watch.want_write) {
-            ptl_lws_pause(&in->clients[i].watch, PTL_NEVER);
+        if (in->clients[i].fd >= 0) {
+            reading_set(&in->clients[i]);
         }
     }
 }
@@ -213,10 +228,8 @@ static void all_resume(struct ptl_seqpacket *in)
     in->waiting = false;
     in->holder = NULL;
     for (uint32_t i = 0; i < PTL_CLIENTS_MAX; i++) {
-        struct ptl_client *client = &in->clients[i];
-        if (client->fd >= 0 && client->watch.paused && client->reply_len == 0 &&
-            client->due_count < PTL_CLIENT_REPLIES) {
-            ptl_lws_resume(&client->watch);
+        if (in->clients[i].fd >= 0) {
+            reading_set(&in->clients[i]);
         }
     }
 }
@@ -247,14 +260,14 @@ static void client_readable(struct ptl_client *client)
         client_close(client);
         return;
     }
+    const struct ptl_now now = ptl_app_now(in->app);
     if ((message.msg_flags & MSG_TRUNC) != 0) {
         in->counts.too_large++;
         ptl_agent_count_rejected(&in->app->agent);
-        reply_refused(client, "the message is longer than an event may be", in->cap);
+        reply_refused(client, "the message is longer than an event may be", in->cap, &now);
         return;
     }
     in->len = (size_t)got;
-    const struct ptl_now now = ptl_app_now(in->app);
     bool posted = false;
     if (!message_take(in, client, &now, &posted)) {
         all_pause(in, client);
@@ -268,14 +281,10 @@ static void client_ready(void *ctx)
         client_readable(client);
         return;
     }
-    char text[PTL_REPLY_BYTES_MAX];
-    size_t len = client->reply_len;
-    memcpy(text, client->reply, len);
-    client->reply_len = 0;
+    const struct ptl_now now = ptl_app_now(client->app);
+    const struct ptl_agent_status status = status_now(client->app, &now);
     ptl_lws_wait_write(&client->watch, false);
-    if (len > 0 && reply_send(client, text, len)) {
-        replies_due(client, ptl_agent_durable_next(&client->app->agent), client->app->seen.epoch);
-    }
+    replies_send(client, &status);
 }
 
 static void listener_ready(void *ctx)
@@ -309,11 +318,7 @@ void ptl_seqpacket_tell(struct ptl_seqpacket *in, const struct ptl_agent_status 
     for (uint32_t i = 0; i < PTL_CLIENTS_MAX; i++) {
         struct ptl_client *client = &in->clients[i];
         if (client->fd >= 0 && client->due_count > 0) {
-            replies_due(client, status->durable_next, status->epoch);
-        }
-        if (client->fd >= 0 && client->waits_joined && status->joined) {
-            client->waits_joined = false;
-            status_reply(client);
+            replies_send(client, status);
         }
     }
 }

@@ -1,4 +1,5 @@
 // url.c - the project's URL, in the forms in which people have it at hand.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -133,4 +134,18 @@ bool ptl_url_parse(struct ptl_config *c, const char **why)
         return false;
     }
     return true;
+}
+
+void ptl_url_with_key(const char *path, const char *key, char *out, size_t cap)
+{
+    static const char unreserved[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    size_t at = (size_t)snprintf(out, cap, "%s?apikey=", path);
+    for (; *key != '\0'; key++) {
+        PTL_ASSERT(at + 4 < cap);
+        bool plain = strchr(unreserved, *key) != NULL;
+        at += (size_t)snprintf(out + at, cap - at, plain ? "%c" : "%%%02X", (unsigned char)*key);
+    }
+    PTL_ASSERT(at + sizeof("&vsn=2.0.0") <= cap);
+    strcpy(out + at, "&vsn=2.0.0");
 }

@@ -165,7 +165,7 @@ void ptl_lws_link_start(struct ptl_lws *l, const struct ptl_now *now)
     l->cfg->connecting(l->cfg->ctx);
     if (literal_address(l)) {
         attempt(l, now);
-    } else if (!ptl_lws_resolver_ask(&l->resolver)) {
+    } else if (!ptl_lws_resolver_ask(l->resolver)) {
         ended_with(l, "no thread could be started to look up the server's name");
     }
 }
@@ -174,7 +174,7 @@ void ptl_lws_link_resolved(struct ptl_lws *l)
 {
     int error = 0;
     if (!l->linking || l->phase != PTL_LWS_RESOLVING ||
-        !ptl_lws_resolver_take(&l->resolver, l->addresses, &l->address_count, &error)) {
+        !ptl_lws_resolver_take(l->resolver, l->addresses, &l->address_count, &error)) {
         return;
     }
     if (l->address_count == 0) {
@@ -342,8 +342,22 @@ static int writeable(struct ptl_lws *l, struct lws *wsi)
     struct ptl_now now = l->cfg->now(l->cfg->ctx);
     size_t len = 0;
     bool binary = false;
+    enum ptl_status status =
+        ptl_agent_write(l->agent, &now, l->tx + LWS_PRE, l->tx_cap, &len, &binary);
+    if (status != PTL_OK && status != PTL_E_EMPTY && status != PTL_E_AGAIN) {
+        // It would be asked for again at once, without end.
+        snprintf(l->words, sizeof(l->words), "%s (%d)",
+                 status == PTL_E_TOO_BIG
+                     ? "a message of the session is longer than the buffer for it: the token is "
+                       "too long, or has bytes that must be escaped"
+                     : "a message could not be written",
+                 (int)status);
+        l->end = (struct ptl_link_end){.kind = PTL_CAUSE_LOCAL};
+        l->close_sent = true;
+        return -1;
+    }
     l->kicked = true;
-    if (ptl_agent_write(l->agent, &now, l->tx + LWS_PRE, l->tx_cap, &len, &binary) != PTL_OK) {
+    if (status != PTL_OK) {
         return 0;
     }
     int sent = lws_write(wsi, l->tx + LWS_PRE, len, binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT);

@@ -10,7 +10,8 @@
 #define PTL_LWS_ADDRESSES_MAX 8
 #define PTL_LWS_WORDS_BYTES   512
 
-// resolve.c: one worker thread, started with the first name that needs it.
+// resolve.c: one worker thread, started with the first name that needs it. On the heap by itself:
+// a look-up that hangs keeps it beyond the loop's end, and the thread frees it then.
 struct ptl_lws_resolver {
     pthread_mutex_t lock;
     pthread_cond_t wanted_changed;
@@ -23,9 +24,12 @@ struct ptl_lws_resolver {
     uint32_t address_count;
     int error; // of getaddrinfo
     bool started, wanted, busy, done, quit;
+    bool abandoned; // the thread frees it all
 };
-bool ptl_lws_resolver_init(struct ptl_lws_resolver *r, const char *host, uint16_t port,
-                           void (*finished)(void *ctx), void *ctx);
+// NULL: out of memory, or the name is too long.
+struct ptl_lws_resolver *ptl_lws_resolver_new(const char *host, uint16_t port,
+                                              void (*finished)(void *ctx), void *ctx);
+// Does not wait for a look-up that hangs; `finished` is not called any more. NULL is nothing.
 void ptl_lws_resolver_free(struct ptl_lws_resolver *r);
 // Asks for the addresses; false: no thread could be started. A question under way is not doubled.
 bool ptl_lws_resolver_ask(struct ptl_lws_resolver *r);
@@ -63,12 +67,12 @@ struct ptl_lws {
     bool linking;     // between CONNECT and link_up or link_down
     bool tcp_up;      // of the present attempt
     bool address_due; // the next address is to be tried
-    bool close_sent;  // the server closed; code and reason are in `end`
+    bool close_sent;  // the server closed, or this side has to; the reason is in `end` and `words`
     uint64_t connect_until_ms, address_until_ms;
     uint64_t upgrade_sent_ms;
     struct sockaddr_storage addresses[PTL_LWS_ADDRESSES_MAX];
     uint32_t address_count, address_at;
-    struct ptl_lws_resolver resolver;
+    struct ptl_lws_resolver *resolver;
     struct ptl_lws_peer peer;
     struct ptl_lws_certs certs, last_certs;
     void *ssl; // of the wrapper; valid while the link's socket is

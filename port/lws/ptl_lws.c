@@ -9,8 +9,10 @@
 
 // Of one upgrade answer; edges in front of a server add kilobytes of their own.
 #define HEADER_BYTES 16384
-// The loop's own buffer: it must hold the request line, whose query may carry a long key.
-#define SERVICE_BYTES 12288
+// The loop's own buffer: it must hold the request, whose query may carry a long key.
+#define SERVICE_BYTES 4096
+// A join around its token.
+#define TOKEN_FRAME_BYTES 512
 // Rounds of one turn: each has a reason to come back, none may keep the loop from the sockets.
 #define ROUNDS_MAX 8
 
@@ -35,7 +37,7 @@ static void resolver_finished(void *ctx)
 
 static bool buffers_make(struct ptl_lws *l)
 {
-    l->tx_cap = ptl_agent_message_bytes_max(l->agent);
+    l->tx_cap = ptl_agent_message_bytes_max(l->agent) + l->cfg->token_bytes + TOKEN_FRAME_BYTES;
     l->tx = malloc(LWS_PRE + l->tx_cap);
     l->rx = malloc(l->cfg->rx_bytes);
     return l->tx != NULL && l->rx != NULL;
@@ -63,7 +65,7 @@ static bool context_make(struct ptl_lws *l, const char **error)
         .user = l,
         .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .max_http_header_data = HEADER_BYTES,
-        .pt_serv_buf_size = SERVICE_BYTES,
+        .pt_serv_buf_size = SERVICE_BYTES + (unsigned)strlen(cfg->path),
         .fd_limit_per_thread = 16,
         // Our own timer watches the whole connect; these are only behind it.
         .connect_timeout_secs = cfg->connect_ms / 1000 + 5,
@@ -110,8 +112,8 @@ struct ptl_lws *ptl_lws_create(const struct ptl_lws_config *cfg, struct ptl_agen
         ptl_lws_destroy(l);
         return NULL;
     }
-    if (!ptl_lws_watch_init(l) ||
-        !ptl_lws_resolver_init(&l->resolver, cfg->host, cfg->port, resolver_finished, l)) {
+    l->resolver = ptl_lws_resolver_new(cfg->host, cfg->port, resolver_finished, l);
+    if (l->resolver == NULL || !ptl_lws_watch_init(l)) {
         *error = "the event loop could not be set up (too many open files?)";
         ptl_lws_destroy(l);
         return NULL;
@@ -121,7 +123,7 @@ struct ptl_lws *ptl_lws_create(const struct ptl_lws_config *cfg, struct ptl_agen
 
 void ptl_lws_destroy(struct ptl_lws *l)
 {
-    ptl_lws_resolver_free(&l->resolver);
+    ptl_lws_resolver_free(l->resolver);
     l->linking = false;
     if (l->context != NULL) {
         lws_context_destroy(l->context);

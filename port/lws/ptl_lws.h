@@ -48,6 +48,7 @@ struct ptl_lws_config {
     uint32_t ping_s;      // WebSocket ping after that long without proof of life, 0: none
     uint32_t ping_wait_s; // the link is closed this long after an unanswered ping
     size_t rx_bytes;      // longest message taken
+    size_t token_bytes;   // of the token: messages of the session carry it
     uint32_t fds_max;     // descriptors watched at the same time
 
     void *ctx; // passed to the calls below, all on the loop's thread

@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lws_private.h"
@@ -30,6 +31,13 @@ static uint32_t addresses_copy(const struct addrinfo *found, struct sockaddr_sto
     return count;
 }
 
+static void destroy(struct ptl_lws_resolver *r)
+{
+    pthread_cond_destroy(&r->wanted_changed);
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
 static void *worker(void *arg)
 {
     struct ptl_lws_resolver *r = arg;
@@ -53,47 +61,57 @@ static void *worker(void *arg)
         if (error == 0) {
             freeaddrinfo(found);
         }
-        bool quit = r->quit;
-        pthread_mutex_unlock(&r->lock);
-        if (!quit) {
-            r->finished(r->ctx);
+        if (!r->quit) {
+            r->finished(r->ctx); // under the lock: what it wakes cannot go away meanwhile
         }
-        pthread_mutex_lock(&r->lock);
     }
+    bool abandoned = r->abandoned;
     pthread_mutex_unlock(&r->lock);
+    if (abandoned) {
+        destroy(r);
+    }
     return NULL;
 }
 
-bool ptl_lws_resolver_init(struct ptl_lws_resolver *r, const char *host, uint16_t port,
-                           void (*finished)(void *ctx), void *ctx)
+struct ptl_lws_resolver *ptl_lws_resolver_new(const char *host, uint16_t port,
+                                              void (*finished)(void *ctx), void *ctx)
 {
-    memset(r, 0, sizeof(*r));
+    struct ptl_lws_resolver *r = calloc(1, sizeof(*r));
+    if (r == NULL || strlen(host) >= sizeof(r->host)) {
+        free(r);
+        return NULL;
+    }
     r->finished = finished;
     r->ctx = ctx;
-    if (strlen(host) >= sizeof(r->host)) {
-        return false;
-    }
     strcpy(r->host, host);
     snprintf(r->port, sizeof(r->port), "%u", port);
-    return pthread_mutex_init(&r->lock, NULL) == 0 &&
-           pthread_cond_init(&r->wanted_changed, NULL) == 0;
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->wanted_changed, NULL);
+    return r;
 }
 
 void ptl_lws_resolver_free(struct ptl_lws_resolver *r)
 {
-    if (!r->started) {
+    if (r == NULL) {
         return;
     }
+    if (!r->started) {
+        destroy(r);
+        return;
+    }
+    pthread_t thread = r->thread;
     pthread_mutex_lock(&r->lock);
     r->quit = true;
+    // A look-up that hangs is left to itself rather than waited for: its thread frees `r`.
     bool busy = r->busy;
+    r->abandoned = busy;
     pthread_cond_signal(&r->wanted_changed);
     pthread_mutex_unlock(&r->lock);
-    // A look-up that hangs is left to the end of the process rather than waited for.
     if (busy) {
-        pthread_detach(r->thread);
+        pthread_detach(thread);
     } else {
-        pthread_join(r->thread, NULL);
+        pthread_join(thread, NULL);
+        destroy(r);
     }
 }
 

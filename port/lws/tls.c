@@ -11,7 +11,7 @@
 #include "lws_private.h"
 
 // Of the wrapper inside libwebsockets, whose headers are not installed
-// (patches/0008-get-ssl.patch).
+// (exported from there as they are).
 struct ssl_st;
 struct ssl_st *lws_get_ssl(struct lws *wsi);
 mbedtls_ssl_context *SSL_mbedtls_ssl_context_from_SSL(struct ssl_st *ssl);
@@ -57,9 +57,9 @@ static void names_list(const mbedtls_x509_crt *crt, char *out, size_t cap)
         if (tag == MBEDTLS_X509_SAN_DNS_NAME) {
             name_add(out, cap, at->buf.p, at->buf.len);
         } else if (tag == MBEDTLS_X509_SAN_IP_ADDRESS &&
+                   (at->buf.len == 4 || at->buf.len == 16) && // nothing is verified yet
                    inet_ntop(at->buf.len == 4 ? AF_INET : AF_INET6, at->buf.p, text,
-                             sizeof(text)) != NULL &&
-                   (at->buf.len == 4 || at->buf.len == 16)) {
+                             sizeof(text)) != NULL) {
             name_add(out, cap, (const unsigned char *)text, strlen(text));
         }
     }
