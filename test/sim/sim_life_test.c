@@ -514,6 +514,30 @@ static void overflow_of_an_earlier_run(struct level level)
     world_free(w);
 }
 
+// What the ring gave up is not waiting any more: after the outage events leave in batches again,
+// not one a message (20 events/s and 200 ms of delay are four a batch).
+static void batches_after_an_overflow(struct level level)
+{
+    struct ptl_sim_config cfg = config_at(level);
+    cfg.block_count = 6;
+    struct ptl_sim_world *w = world_new(&cfg);
+    ptl_sim_world_rate(w, RATE, BYTES);
+    ptl_sim_world_blackhole(w, true);
+    ptl_sim_world_run(w, 4 * MINUTE_MS);
+    assert_true(w->device.status.lost + w->device.status.uncertain > 0);
+    ptl_sim_world_blackhole(w, false);
+    ptl_sim_world_run(w, 4 * MINUTE_MS);
+    uint64_t messages = w->device.status.messages_sent;
+    uint64_t events = w->device.status.events_sent;
+    ptl_sim_world_run(w, MINUTE_MS);
+    messages = w->device.status.messages_sent - messages;
+    events = w->device.status.events_sent - events;
+    assert_true(events > 1000);
+    assert_true(events > 3 * messages);
+    (void)world_finish(w);
+    world_free(w);
+}
+
 // Overflow after overflow, with restarts and short links between: gaps are confirmed like data.
 static void full_again_and_again(struct level level)
 {
@@ -683,6 +707,7 @@ AT(queue_full, at_ram)
 AT(gap_outlives_its_batch, at_ram)
 AT(overflow_of_an_earlier_run, with_medium)
 AT(full_again_and_again, with_medium)
+AT(batches_after_an_overflow, with_medium)
 AT(gap_message_lost, with_medium)
 AT(ack_of_the_end_lost, with_medium)
 AT(ends_merge, with_medium)
@@ -719,6 +744,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_gap_outlives_its_batch),
         cmocka_unit_test(test_overflow_of_an_earlier_run),
         cmocka_unit_test(test_full_again_and_again),
+        cmocka_unit_test(test_batches_after_an_overflow),
         cmocka_unit_test(test_gap_message_lost),
         cmocka_unit_test(test_ack_of_the_end_lost),
         cmocka_unit_test(test_ends_merge),
