@@ -8,9 +8,8 @@
 //   SLOW_DOWN      a quota: at least a minute, and a smaller share of it from then on
 //   REFRESH_TOKEN  the same token would be refused again
 //   SHRINK_BATCH   the content was refused
-//   STOP           only a person can mend it (key, rights, project, certificate): longest wait,
-//   said
-//                  loudly, tried again all the same
+//   STOP           only a person can mend it (key, rights, project, certificate):
+//                  longest wait, said loudly, tried again all the same
 #include "reactions.h"
 
 #include <string.h>

@@ -2,13 +2,12 @@
 // the window from which the next wait is drawn.
 //
 //   wait = least + uniform [0, window]
-//   least    0; backoff_base_ms for a token; slow_ms for a rate limit; half the ceiling for STOP;
-//   the
-//            server's own wish where that is longer
-//   window   backoff_base_ms << attempt, at most `ceiling` and at least the fleet's window; half
-//   the
-//            ceiling for STOP
-//   ceiling  the larger of backoff_cap_ms and the fleet's window
+//
+//   least     0; backoff_base_ms for a token; slow_ms for a rate limit; half the ceiling for STOP;
+//             the server's own wish where that is longer
+//   window    backoff_base_ms << attempt, at most `ceiling` and at least the fleet's window;
+//             half the ceiling for STOP
+//   ceiling   the larger of backoff_cap_ms and the fleet's window
 //
 // The fleet's window counts from the first failure: a server that restarts drops every device at
 // the same moment, and it is that first wait which has to spread them.
