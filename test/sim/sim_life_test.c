@@ -533,7 +533,7 @@ static void batches_after_an_overflow(struct level level)
     messages = w->device.status.messages_sent - messages;
     events = w->device.status.events_sent - events;
     assert_true(events > 1000);
-    assert_true(events > 3 * messages);
+    assert_true(events > 12 * messages);
     (void)world_finish(w);
     world_free(w);
 }
