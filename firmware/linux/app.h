@@ -90,6 +90,7 @@ struct ptl_client {
     int fd;                                       // -1: free
     struct ptl_reply_due due[PTL_CLIENT_REPLIES]; // in order
     uint32_t due_count;
+    bool waits; // has an event for us while the buffer is taken
 };
 
 struct ptl_seqpacket {
@@ -148,6 +149,8 @@ struct ptl_app {
     } rate_old, rate_new; // sent by then; the old one is 5 s older or more
     uint64_t started_ms;
     bool draining, eof_drain;
+    uint64_t media_since_ms; // while it ends: the medium is busy since then; 0: it is not
+    bool media_hung;
 };
 
 // Sets everything up and runs until told to stop. The result is the process's exit status.

@@ -12,7 +12,8 @@
 //     answers {"petrel":"status"}, and {"petrel":"wait"} once the agent is joined. Replies behind
 //     it wait, too.
 //
-// While the agent has no room, messages stay in the kernel and their senders wait.
+// While the agent has no room, events stay in the kernel and their senders wait. Questions are
+// answered all the same: that is when people ask.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,8 @@
 #include <unistd.h>
 
 #include "app.h"
+
+#define QUESTION_BYTES_MAX 256
 
 static void client_close(struct ptl_client *client)
 {
@@ -160,27 +163,32 @@ static void reply_status(struct ptl_client *client, enum ptl_reply_kind kind,
     reply_add(client, &due, &status);
 }
 
-// A question instead of an event; false: it is none.
-static bool question(struct ptl_client *client, struct ptl_span text, const struct ptl_now *now)
+// A question instead of an event; false: it is none. `what` is its word.
+static bool question_find(struct ptl_span text, struct ptl_span *what)
 {
     struct ptl_json_value value;
-    struct ptl_json_value what;
+    struct ptl_json_value word;
     struct ptl_json_error error;
     // Events are many, questions few: look closer only where the name occurs early.
-    if (text.len > 256 || memmem(text.ptr, text.len, "\"petrel\"", 8) == NULL ||
+    if (text.len > QUESTION_BYTES_MAX || memmem(text.ptr, text.len, "\"petrel\"", 8) == NULL ||
         ptl_json_check(text, 4, &value, &error) != PTL_OK || value.type != PTL_JSON_OBJECT ||
-        !ptl_json_member(value, "petrel", &what) || what.type != PTL_JSON_STRING) {
+        !ptl_json_member(value, "petrel", &word) || word.type != PTL_JSON_STRING) {
         return false;
     }
-    struct ptl_span body = ptl_json_string_body(what);
-    if (ptl_json_text_equals(body, "status")) {
+    *what = ptl_json_string_body(word);
+    return true;
+}
+
+static void question_answer(struct ptl_client *client, struct ptl_span what,
+                            const struct ptl_now *now)
+{
+    if (ptl_json_text_equals(what, "status")) {
         reply_status(client, PTL_REPLY_STATUS, now);
-    } else if (ptl_json_text_equals(body, "wait")) {
+    } else if (ptl_json_text_equals(what, "wait")) {
         reply_status(client, PTL_REPLY_JOINED, now);
     } else {
         reply_refused(client, "unknown question; there are status and wait", 0, now);
     }
-    return true;
 }
 
 // Takes the message in the buffer. False: it has to wait.
@@ -188,8 +196,10 @@ static bool message_take(struct ptl_seqpacket *in, struct ptl_client *client,
                          const struct ptl_now *now, bool *posted)
 {
     struct ptl_span text = {in->buf, in->len};
+    struct ptl_span what;
     struct ptl_door_answer answer;
-    if (client != NULL && question(client, text, now)) {
+    if (client != NULL && question_find(text, &what)) {
+        question_answer(client, what, now);
         return true;
     }
     if (in->app->draining) {
@@ -211,16 +221,13 @@ static bool message_take(struct ptl_seqpacket *in, struct ptl_client *client,
     return true;
 }
 
-// One buffer for all: while its message waits nobody else is read.
-static void all_pause(struct ptl_seqpacket *in, struct ptl_client *holder)
+// One buffer for all: while an event waits in it no other one is read.
+static void event_waits(struct ptl_seqpacket *in, struct ptl_client *holder)
 {
     in->waiting = true;
     in->holder = holder;
-    for (uint32_t i = 0; i < PTL_CLIENTS_MAX; i++) {
-        if (in->clients[i].fd >= 0) {
-            reading_set(&in->clients[i]);
-        }
-    }
+    holder->waits = true;
+    reading_set(holder);
 }
 
 static void all_resume(struct ptl_seqpacket *in)
@@ -228,6 +235,7 @@ static void all_resume(struct ptl_seqpacket *in)
     in->waiting = false;
     in->holder = NULL;
     for (uint32_t i = 0; i < PTL_CLIENTS_MAX; i++) {
+        in->clients[i].waits = false;
         if (in->clients[i].fd >= 0) {
             reading_set(&in->clients[i]);
         }
@@ -247,9 +255,36 @@ bool ptl_seqpacket_again(struct ptl_seqpacket *in)
     return posted;
 }
 
+// While the buffer is taken: a question is answered, anything else stays in the kernel.
+static void client_readable_waiting(struct ptl_client *client)
+{
+    uint8_t text[QUESTION_BYTES_MAX];
+    ssize_t len = recv(client->fd, text, sizeof(text), MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    if (len < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (len <= 0) {
+        client_close(client);
+        return;
+    }
+    struct ptl_span what;
+    if ((size_t)len <= sizeof(text) && question_find((struct ptl_span){text, (size_t)len}, &what)) {
+        const struct ptl_now now = ptl_app_now(client->app);
+        (void)recv(client->fd, text, sizeof(text), MSG_DONTWAIT); // the same bytes
+        question_answer(client, what, &now);
+        return;
+    }
+    client->waits = true;
+    reading_set(client);
+}
+
 static void client_readable(struct ptl_client *client)
 {
     struct ptl_seqpacket *in = &client->app->input_seqpacket;
+    if (in->waiting) {
+        client_readable_waiting(client);
+        return;
+    }
     struct iovec iov = {.iov_base = in->buf, .iov_len = in->cap};
     struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t got = recvmsg(client->fd, &message, MSG_DONTWAIT);
@@ -270,7 +305,7 @@ static void client_readable(struct ptl_client *client)
     in->len = (size_t)got;
     bool posted = false;
     if (!message_take(in, client, &now, &posted)) {
-        all_pause(in, client);
+        event_waits(in, client);
     }
 }
 
@@ -308,8 +343,6 @@ static void listener_ready(void *ctx)
     if (!ptl_lws_watch(in->app->lws, &client->watch, fd, client_ready, client)) {
         close(fd);
         client->fd = -1;
-    } else if (in->waiting) {
-        ptl_lws_pause(&client->watch, PTL_NEVER);
     }
 }
 
