@@ -515,11 +515,14 @@ static void overflow_of_an_earlier_run(struct level level)
 }
 
 // What the ring gave up is not waiting any more: after the outage events leave in batches again,
-// not one a message (20 events/s and 200 ms of delay are four a batch).
+// not one a message (20 events/s and a second of delay are twenty a batch).
 static void batches_after_an_overflow(struct level level)
 {
     struct ptl_sim_config cfg = config_at(level);
     cfg.block_count = 6;
+    cfg.batch.max_delay_ms = 1000;
+    cfg.batch.bytes_max = 8192;
+    cfg.batch.events_max = 100;
     struct ptl_sim_world *w = world_new(&cfg);
     ptl_sim_world_rate(w, RATE, BYTES);
     ptl_sim_world_blackhole(w, true);
