@@ -4,8 +4,8 @@
 //
 //   DOWN --link_up--> JOINING --all channels joined--> JOINED --drain--> DRAINING
 //     ^                  |  refused, timed out            | channel closed, heartbeat lost
-//     +---- link_down ---+--------------------------------+   -> event LOST: the owner closes the
-//     link
+//     +---- link_down ---+--------------------------------+
+//                                                         -> event LOST: the owner closes the link
 //
 // After LOST the session is DOWN and quiet until link_up. A channel that the server closes takes
 // the link with it: the owner reconnects under its breaker, and both channels are joined afresh.

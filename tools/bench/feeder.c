@@ -1,9 +1,9 @@
 // feeder.c - writes events with 100 bytes of data on standard output, one JSON object a line.
 //
-//     petrel-bench-feeder RATE      events a second, each written on its own when it is due, with
-//     the
-//                                   time of writing in data ("t_us", CLOCK_MONOTONIC); 0: as fast
-//                                   as the reader takes them, in large writes, without the time
+//     petrel-bench-feeder RATE
+//
+// RATE: events a second, each written on its own when it is due, with the time of writing in data
+// ("t_us", CLOCK_MONOTONIC); 0: as fast as the reader takes them, in large writes, without the time.
 //
 // Runs until the reader is gone.
 #include <errno.h>

@@ -1,8 +1,9 @@
 // sink.c - the server of the bench: decrypts, unmasks, answers joins and heartbeats, acknowledges
 // every broadcast, and counts. All figures of the bench are counted here, outside the clients.
 //
-//     petrel-bench-sink --cert FILE --key FILE      prints "port N", then answers on standard
-//     output
+//     petrel-bench-sink --cert FILE --key FILE
+//
+// Prints "port N", then answers on standard output:
 //
 //     r TOPIC        one JSON line about the newest connection that joined TOPIC
 //     z TOPIC        forget its latencies
