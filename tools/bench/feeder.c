@@ -3,7 +3,8 @@
 //     petrel-bench-feeder RATE
 //
 // RATE: events a second, each written on its own when it is due, with the time of writing in data
-// ("t_us", CLOCK_MONOTONIC); 0: as fast as the reader takes them, in large writes, without the time.
+// ("t_us", CLOCK_MONOTONIC); 0: as fast as the reader takes them, in large writes, without the
+// time.
 //
 // Runs until the reader is gone.
 #include <errno.h>
