@@ -112,11 +112,35 @@ static void rates_update(struct ptl_app *app, const struct ptl_agent_status *s)
 
 static void timer_due(void *ctx);
 
+// A drain waits for the medium before it says that it is done; a medium that hangs is not waited
+// for longer than for the link.
+static uint64_t media_until_ms(const struct ptl_app *app)
+{
+    return app->media_since_ms == 0
+               ? PTL_NEVER
+               : app->media_since_ms + ptl_config_scaled(app->cfg, app->cfg->agent.drain_ms);
+}
+
+static void media_look(struct ptl_app *app, const struct ptl_now *now)
+{
+    if (!app->draining || !app->media.mounted || !ptl_journal_is_pending(&app->media.journal)) {
+        app->media_since_ms = 0;
+    } else if (app->media_since_ms == 0) {
+        app->media_since_ms = now->mono_ms > 0 ? now->mono_ms : 1;
+    } else if (now->mono_ms >= media_until_ms(app) && !app->media_hung) {
+        app->media_hung = true;
+        ptl_log(PTL_LOG_ERROR, "the medium does not answer within %u ms: stopping without it",
+                ptl_config_scaled(app->cfg, app->cfg->agent.drain_ms));
+        ptl_lws_stop(app->lws);
+    }
+}
+
 static void timer_arm(struct ptl_app *app)
 {
     uint64_t at_ms = app->host.any && !app->draining ? app->host.next_ms : PTL_NEVER;
     uint64_t look_ms = app->looked_at_ms + LOOK_MS;
     at_ms = app->look_due && look_ms < at_ms ? look_ms : at_ms;
+    at_ms = media_until_ms(app) < at_ms ? media_until_ms(app) : at_ms;
     ptl_lws_timer(app->lws, at_ms, timer_due, app);
 }
 
@@ -178,6 +202,11 @@ static bool polled(void *ctx)
     posted = ptl_host_metrics_again(&app->host) || posted;
     posted = ptl_stdin_again(&app->input_stdin) || posted;
     const struct ptl_now now = ptl_app_now(app);
+    uint64_t media_until_before_ms = media_until_ms(app);
+    media_look(app, &now);
+    if (media_until_ms(app) != media_until_before_ms) {
+        timer_arm(app);
+    }
     if (now.mono_ms - app->looked_at_ms >= LOOK_MS || replies_wait(app)) {
         look(app, &now);
         timer_arm(app);
@@ -225,6 +254,7 @@ static void media_ready(void *ctx)
     enum ptl_status result = PTL_OK;
     if (ptl_media_take(&app->media, &result)) {
         const struct ptl_now now = ptl_app_now(app);
+        app->media_since_ms = 0;
         ptl_agent_media_ready(&app->agent, result, &now);
     }
 }
@@ -546,12 +576,14 @@ static int ended(struct ptl_app *app)
             app->cfg->delivery.delivery == PTL_STORED ? "delivered" : "acknowledged",
             (unsigned long long)s.held, (unsigned long long)s.lost, (unsigned long long)s.uncertain,
             (unsigned long long)s.rejected);
-    if (s.held_queue > 0) {
+    if (s.held_ram > 0) {
         ptl_log(PTL_LOG_ERROR, "%llu events were only in RAM and are gone",
-                (unsigned long long)s.held_queue);
-        return 1;
+                (unsigned long long)s.held_ram);
     }
-    return 0;
+    if (app->media_hung) {
+        ptl_log(PTL_LOG_ERROR, "the journal may lack what was written in its last moments");
+    }
+    return s.held_ram > 0 || app->media_hung ? 1 : 0;
 }
 
 int ptl_app_run(struct ptl_app *app, struct ptl_config *cfg)
@@ -581,6 +613,6 @@ int ptl_app_run(struct ptl_app *app, struct ptl_config *cfg)
         ptl_datagram_stop(&app->input_datagram);
         ptl_lws_destroy(app->lws);
     }
-    ptl_media_close(&app->media);
+    ptl_media_close(&app->media, app->media_hung ? 0 : ptl_config_scaled(cfg, cfg->agent.drain_ms));
     return result;
 }

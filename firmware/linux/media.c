@@ -91,11 +91,13 @@ bool ptl_media_take(struct ptl_media *media, enum ptl_status *result)
     return ptl_file_flash_take(&media->flash, result);
 }
 
-void ptl_media_close(struct ptl_media *media)
+void ptl_media_close(struct ptl_media *media, uint32_t wait_ms)
 {
     if (media->mounted) {
-        ptl_file_flash_close(&media->flash);
         media->mounted = false;
+        if (!ptl_file_flash_close_within(&media->flash, wait_ms)) {
+            return; // its thread will write to event_fd
+        }
     }
     if (media->event_fd >= 0) {
         close(media->event_fd);

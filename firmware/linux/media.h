@@ -29,4 +29,5 @@ enum ptl_media_result ptl_media_open(struct ptl_media *media, const struct ptl_c
 void ptl_media_start(struct ptl_media *media);
 // True if an operation has finished; its result is for ptl_agent_media_ready().
 bool ptl_media_take(struct ptl_media *media, enum ptl_status *result);
-void ptl_media_close(struct ptl_media *media);
+// A sync that hangs is waited for no longer than `wait_ms`; then `media` must outlive the process.
+void ptl_media_close(struct ptl_media *media, uint32_t wait_ms);

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ptl_journal_inspect.h"
@@ -391,13 +392,39 @@ enum ptl_status ptl_file_flash_open(struct ptl_file_flash *f,
     return status;
 }
 
+static void worker_quit(struct ptl_file_flash *f)
+{
+    pthread_mutex_lock(&f->lock);
+    f->quit = true;
+    pthread_cond_signal(&f->wake);
+    pthread_mutex_unlock(&f->lock);
+}
+
+bool ptl_file_flash_close_within(struct ptl_file_flash *f, uint32_t wait_ms)
+{
+    if (f->worker_runs) {
+        struct timespec until;
+        worker_quit(f);
+        clock_gettime(CLOCK_REALTIME, &until); // the one that the join goes by
+        until.tv_sec += (time_t)(wait_ms / 1000);
+        until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        if (pthread_timedjoin_np(f->worker, NULL, &until) != 0) {
+            pthread_detach(f->worker);
+            f->failed = true;
+            return false;
+        }
+        f->worker_runs = false;
+    }
+    ptl_file_flash_close(f);
+    return true;
+}
+
 void ptl_file_flash_close(struct ptl_file_flash *f)
 {
     if (f->worker_runs) {
-        pthread_mutex_lock(&f->lock);
-        f->quit = true;
-        pthread_cond_signal(&f->wake);
-        pthread_mutex_unlock(&f->lock);
+        worker_quit(f);
         pthread_join(f->worker, NULL);
         f->worker_runs = false;
     }

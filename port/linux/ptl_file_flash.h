@@ -3,7 +3,9 @@
 // Blocks       reading, programming and erasing are plain preads and pwrites in the calling thread
 //              (they end in the page cache); fdatasync runs on one worker thread, so that a card
 //              that stalls does not stall the loop. While `blocking` is set (as after open, for
-//              mount) it runs in the calling thread instead.
+//              mount) it runs in the calling thread instead. Erasing a block fills it with 0xFF, in
+//              pieces of 4 KiB: below a millisecond for 256 KiB while the kernel has room for
+//              dirty pages; once it has none, the kernel makes the writer wait, and so the loop.
 // Completion   the worker writes to `event_fd`; the owner then takes the result once with
 //              ptl_file_flash_take() and hands it to ptl_journal_media_ready().
 // Sharing      the file is locked: a second agent gets PTL_E_DENIED and a text with the pid.
@@ -52,6 +54,9 @@ PTL_MUST_USE enum ptl_status ptl_file_flash_open(struct ptl_file_flash *f,
                                                  const struct ptl_file_flash_config *cfg);
 // Waits for the worker. Syncs nothing.
 void ptl_file_flash_close(struct ptl_file_flash *f);
+// The same, but a sync that hangs is waited for no longer than `wait_ms`. False: it still hangs;
+// the descriptor, the lock on the file and *f are its thread's until the process ends.
+bool ptl_file_flash_close_within(struct ptl_file_flash *f, uint32_t wait_ms);
 
 // true once for each sync that answered PTL_E_PENDING and has ended: *result is its outcome.
 bool ptl_file_flash_take(struct ptl_file_flash *f, enum ptl_status *result);

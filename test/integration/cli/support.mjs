@@ -41,6 +41,9 @@ export function bench(t) {
 
   async function server(...args) {
     const s = await startServer(realtime, { secret, args: ['--time-scale', '10', ...args] })
+    const stop = s.stop.bind(s)
+    let stopped = null
+    s.stop = () => (stopped ??= stop()) // a test may do it before the end does
     closers.push(() => s.stop())
     return s
   }
@@ -72,8 +75,9 @@ export function bench(t) {
   }
 
   // `petrel run`, its log in .text, its end in .exited.
-  function agent(config, { stdin = 'ignore' } = {}) {
-    const child = spawn(petrel, ['run', '-c', config], { stdio: [stdin, 'inherit', 'pipe'] })
+  function agent(config, { stdin = 'ignore', env = {} } = {}) {
+    const child = spawn(petrel, ['run', '-c', config],
+      { stdio: [stdin, 'inherit', 'pipe'], env: { ...process.env, ...env } })
     children.add(child)
     child.text = ''
     child.stderr.setEncoding('utf8').on('data', (data) => { child.text += data })
