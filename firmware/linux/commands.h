@@ -17,6 +17,7 @@ int ptl_cmd_status(int argc, char **argv);
 int ptl_cmd_wait(int argc, char **argv);
 int ptl_cmd_journal(int argc, char **argv);
 int ptl_cmd_sql(int argc, char **argv);
+int ptl_cmd_demo(int argc, char **argv);
 
 // Prints the help and says yes where the arguments ask for it.
 bool ptl_help_asked(int argc, char **argv, const char *text);

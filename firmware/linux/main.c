@@ -16,10 +16,9 @@ static const char usage[] =
     "  petrel wait --joined              wait until the running agent delivers\n"
     "  petrel journal info|verify FILE   look into a journal (read only)\n"
     "  petrel sql                        print the policies that the private channels need\n"
+    "  petrel demo [--json]              show it against a local server (in the source tree)\n"
     "  petrel COMMAND --help             more on each\n"
-    "  petrel --version\n"
-    "\n"
-    "A demo with a local server: tools/dev demo in the source tree.\n";
+    "  petrel --version\n";
 
 static const struct {
     const char *name;
@@ -28,7 +27,7 @@ static const struct {
     {"run", ptl_cmd_run},   {"check-config", ptl_cmd_check_config},
     {"emit", ptl_cmd_emit}, {"status", ptl_cmd_status},
     {"wait", ptl_cmd_wait}, {"journal", ptl_cmd_journal},
-    {"sql", ptl_cmd_sql},
+    {"sql", ptl_cmd_sql},   {"demo", ptl_cmd_demo},
 };
 
 int main(int argc, char **argv)
