@@ -3,11 +3,12 @@
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
+import { createHmac } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { bench, petrel, until } from './support.mjs'
 
-const words = ['run', 'check-config', 'emit', 'status', 'wait', 'journal', 'sql']
+const words = ['run', 'check-config', 'emit', 'status', 'wait', 'journal', 'sql', 'demo']
 
 test('help and version', async (t) => {
   const b = bench(t)
@@ -167,4 +168,62 @@ test('sql prints policies for both channels', async (t) => {
     'realtime.topic()', 'service_role']) {
     assert.ok(out.includes(part), part)
   }
+})
+
+test('demo: finds the source tree and hands over, elsewhere says where it is', async (t) => {
+  const b = bench(t)
+  const run = (cwd, source, ...args) => spawnSync(petrel, ['demo', ...args],
+    { cwd, encoding: 'utf8', env: { ...process.env, PETREL_SOURCE: source } })
+  const lost = run(b.dir, '')
+  assert.equal(lost.status, 2)
+  assert.match(lost.stderr, /part of the source tree.*inside a checkout.*PETREL_SOURCE/)
+  const wrong = run(b.dir, b.file('nowhere'))
+  assert.equal(wrong.status, 2)
+  assert.match(wrong.stderr, /nowhere holds no tools\/dev/)
+  mkdirSync(b.file('tree/tools/demo'), { recursive: true })
+  mkdirSync(b.file('tree/deep/down'), { recursive: true })
+  b.write('tree/tools/demo/demo', '')
+  b.write('tree/tools/dev', '#!/bin/sh\npwd\necho "$@"\nexit 7\n', 0o755)
+  for (const [cwd, source] of [['tree', ''], ['tree/deep/down', ''], ['.', b.file('tree')]]) {
+    const found = run(b.file(cwd), source, '--json', '--seconds', '3')
+    assert.equal(found.status, 7, found.stderr)
+    assert.equal(found.stdout, `${b.file('tree')}\ndemo --json --seconds 3\n`)
+  }
+})
+
+test('an older journal with smaller blocks: named, with the mend', async (t) => {
+  const b = bench(t)
+  const server = await b.server()
+  const config = b.configure(server)
+  const agent = b.agent(config)
+  await b.joined(config, agent)
+  assert.equal(await agent.end(), 0)
+  const larger = b.configure(server, { events: { bytes_max: 65470 }, batch: { bytes: 100000 },
+    journal: { bytes: '4 MiB', block_bytes: '256 KiB' } }, 'larger.ini')
+  assert.equal((await b.command('check-config', larger)).code, 0)
+  const refused = await b.command('run', '-c', larger)
+  assert.equal(refused.code, 2)
+  assert.match(refused.err, /journal\.ptl was made with blocks of 65536 bytes.*set bytes_max to \d+/)
+  const most = refused.err.match(/set bytes_max to (\d+)/)[1]
+  const fits = b.configure(server, { events: { bytes_max: most }, batch: { bytes: 100000 },
+    journal: { bytes: '4 MiB', block_bytes: '256 KiB' } }, 'fits.ini')
+  const second = b.agent(fits)
+  await b.joined(fits, second)
+  assert.equal(await second.end(), 0, second.text)
+})
+
+test('a token longer than a message of the smallest batches: joins all the same', async (t) => {
+  const b = bench(t)
+  const server = await b.server()
+  const config = b.configure(server, { events: { bytes_max: 256 }, batch: { bytes: 1024 } })
+  // Claims of the user's own, as many as a provider of tokens may add.
+  const claims = JSON.stringify({ role: 'petrel_device', device: 'dev-1', exp: 4102444800,
+    groups: 'g'.repeat(4000) })
+  const part = (text) => Buffer.from(text).toString('base64url')
+  const signed = `${part('{"alg":"HS256","typ":"JWT"}')}.${part(claims)}`
+  const secret = readFileSync(b.file('secret'), 'latin1')
+  b.write('token', `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`)
+  const agent = b.agent(config)
+  await b.joined(config, agent)
+  assert.equal(await agent.end(), 0, agent.text)
 })

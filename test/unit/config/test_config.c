@@ -139,6 +139,8 @@ static const struct bad bad_ones[] = {
     {GOOD "[journal]\nblock_bytes = 100000\n", {"block_bytes = 100000", "power of two"}},
     {GOOD "[journal]\nbytes = 256 KiB\n", {"[journal] bytes", "four blocks"}},
     {GOOD "[journal]\nblock_bytes = 8192\n", {"block_bytes = 8192", "twice", "16384"}},
+    {GOOD "[events]\nbytes_max = 65472\n[batch]\nbytes = 200000\n",
+     {"bytes_max = 65472", "up to 65471", "enabled = no"}},
     {GOOD "[batch]\nmax_delay_ms = 2s\n",
      {"c.ini:9", "max_delay_ms = 2s", "whole number", "unit is in"}},
     {GOOD "[batch]\nmax_delay_ms = 0\n", {"c.ini:9", "max_delay_ms = 0", "from 1 to 3600000"}},
@@ -303,6 +305,30 @@ static void url_forms(void **state)
     }
 }
 
+static void a_key_is_encoded_in_the_query(void **state)
+{
+    (void)state;
+    char out[128];
+    ptl_url_with_key("/socket/websocket", "eyJ.a-b_c~9", out, sizeof(out));
+    assert_string_equal(out, "/socket/websocket?apikey=eyJ.a-b_c~9&vsn=2.0.0");
+    ptl_url_with_key("/x", "a&b=c d#%+\xC3\xA9", out, sizeof(out));
+    assert_string_equal(out, "/x?apikey=a%26b%3Dc%20d%23%25%2B%C3%A9&vsn=2.0.0");
+}
+
+static void the_longest_event_of_a_journal_is_taken(void **state)
+{
+    (void)state;
+    struct heard heard;
+    if (!load(GOOD "[events]\nbytes_max = 65471\n[batch]\nbytes = 200000\n", NULL, &heard)) {
+        fail_msg("%s", heard.text);
+    }
+    if (!load(GOOD "[events]\nbytes_max = 100000\n[batch]\nbytes = 200000\n[journal]\n"
+                   "enabled = no\n[delivery]\ndurability = ram\n",
+              NULL, &heard)) {
+        fail_msg("%s", heard.text);
+    }
+}
+
 static void only_url_and_key_names_the_two_ways(void **state)
 {
     (void)state;
@@ -440,6 +466,8 @@ int main(void)
         cmocka_unit_test(profiles_set_what_the_file_does_not),
         cmocka_unit_test(the_environment_wins),
         cmocka_unit_test(url_forms),
+        cmocka_unit_test(a_key_is_encoded_in_the_query),
+        cmocka_unit_test(the_longest_event_of_a_journal_is_taken),
         cmocka_unit_test(only_url_and_key_names_the_two_ways),
         cmocka_unit_test(keys_that_should_not_be_on_a_device_are_warned_of),
         cmocka_unit_test(a_secret_in_the_file_makes_the_file_one),
