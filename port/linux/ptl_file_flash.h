@@ -4,8 +4,8 @@
 //              (they end in the page cache); fdatasync runs on one worker thread, so that a card
 //              that stalls does not stall the loop. While `blocking` is set (as after open, for
 //              mount) it runs in the calling thread instead. Erasing a block fills it with 0xFF, in
-//              pieces of 4 KiB: below a millisecond for 256 KiB while the kernel has room for
-//              dirty pages; once it has none, the kernel makes the writer wait, and so the loop.
+//              pieces of 4 KiB, in the calling thread too: the kernel takes them into memory while
+//              it has room for dirty pages; once it has none, it makes the loop wait.
 // Completion   the worker writes to `event_fd`; the owner then takes the result once with
 //              ptl_file_flash_take() and hands it to ptl_journal_media_ready().
 // Sharing      the file is locked: a second agent gets PTL_E_DENIED and a text with the pid.
