@@ -59,7 +59,7 @@ scenario('agent kill -9 while everything is spilled: the next run sends it all',
 // RAM alone: exactly what `spill` gives up in a crash, and says.
 scenario('agent kill -9 while CLOSED at spill: one torn end names what is missing', async (w) => {
   await begin(w)
-  await emittedMore(w, 100)
+  await until(() => w.stored().ns >= 100, 'the first events are stored')
   await w.collector.end('SIGKILL')
   await emittedMore(w, 100)
   const s = await w.status()
@@ -72,7 +72,8 @@ scenario('agent kill -9 while CLOSED at spill: one torn end names what is missin
   await w.agentReady()
   await emittedMore(w, 100)
   const tally = await w.source.hold()
-  await until(() => w.stored().ns >= 200 && w.ends().length > 0, 'the next run is stored')
+  await until(() => rowsByN(w).has(tally.emitted - 1) && w.ends().length > 0,
+    'the next run is stored, and the end of the first one')
   await allReceipted(w)
   const [end, ...more] = w.ends()
   assert.deepEqual(more, [])
