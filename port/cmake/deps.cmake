@@ -153,7 +153,7 @@ set(PETREL_DEPS_C_FLAGS
 )
 set(PETREL_DEPS_AR_ARGS)
 if(PETREL_LTO)
-  string(APPEND PETREL_DEPS_C_FLAGS " -flto -ffat-lto-objects")
+  string(APPEND PETREL_DEPS_C_FLAGS " -flto=auto -ffat-lto-objects")
   find_program(PETREL_GCC_AR gcc-ar REQUIRED)
   find_program(PETREL_GCC_RANLIB gcc-ranlib REQUIRED)
   set(PETREL_DEPS_AR_ARGS -DCMAKE_AR=${PETREL_GCC_AR} -DCMAKE_RANLIB=${PETREL_GCC_RANLIB})
