@@ -1,5 +1,5 @@
-// Preloaded: fdatasync fails (EIO) or hangs once the file that PETREL_TEST_DISK names holds "fail" or
-// "hang". A medium that does so on its own is hard to come by.
+// Preloaded: fdatasync fails (EIO) or hangs once the file that PETREL_TEST_DISK names holds "fail"
+// or "hang". A medium that does so on its own is hard to come by.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
