@@ -96,7 +96,8 @@ export class World {
     const from = build ?? join(root, 'build/dev')
     this.device = device
     this.scale = timeScale
-    this.dir = mkdtempSync(join(tmpdir(), 'petrel-'))
+    // A path of a socket has 107 bytes.
+    this.dir = mkdtempSync(join(tmpdir().length < 70 ? tmpdir() : '/tmp', 'petrel-'))
     folders.add(this.dir)
     this.parts = []
     this.env = { PATH: process.env.PATH, HOME: this.dir, TMPDIR: this.dir }
