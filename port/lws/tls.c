@@ -158,7 +158,7 @@ bool ptl_lws_tls_refusal(const struct ptl_lws *l, char *out, size_t cap)
     out[0] = '\0';
     if ((certs->flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0) {
         snprintf(text, sizeof(text),
-                 "certificate not trusted: its issuer \"%s\" is not in ca_file %s",
+                 "certificate not trusted: its issuer '%s' is not in ca_file %s",
                  certs->unknown_issuer, l->cfg->ca_file);
         add(out, cap, text);
     }
@@ -168,13 +168,13 @@ bool ptl_lws_tls_refusal(const struct ptl_lws *l, char *out, size_t cap)
         add(out, cap, text);
     }
     if ((certs->flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0) {
-        snprintf(text, sizeof(text), "certificate of \"%s\" has expired on %s (today is %s here)",
+        snprintf(text, sizeof(text), "certificate of '%s' has expired on %s (today is %s here)",
                  certs->expired, certs->expired_on, today);
         add(out, cap, text);
     }
     if ((certs->flags & MBEDTLS_X509_BADCERT_FUTURE) != 0) {
         snprintf(text, sizeof(text),
-                 "certificate of \"%s\" is valid only from %s (today is %s here: is the clock "
+                 "certificate of '%s' is valid only from %s (today is %s here: is the clock "
                  "right?)",
                  certs->future, certs->future_from, today);
         add(out, cap, text);
