@@ -30,7 +30,8 @@ async function running(t, settings = {}) {
   const disk = (word) => writeFileSync(b.file('disk'), word)
   disk('good')
   const agent = b.agent(config, { env: { LD_PRELOAD: process.env.PETREL_SLOW_DISK,
-    PETREL_TEST_DISK: b.file('disk') } })
+    PETREL_TEST_DISK: b.file('disk'),
+    ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` } })
   await b.joined(config, agent)
   return { b, server, config, agent, disk }
 }
