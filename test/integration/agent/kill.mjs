@@ -61,7 +61,7 @@ scenario('agent kill -9 while CLOSED at spill: one torn end names what is missin
   await begin(w)
   await until(() => w.stored().ns >= 100, 'the first events are stored')
   await w.collector.end('SIGKILL')
-  await emittedMore(w, 100)
+  await emittedMore(w, 200) // from a tally that may be 250 ms old
   const s = await w.status()
   assert.equal(s.link.breaker, 'closed')
   assert.equal(s.journal.mode, 'ram')
