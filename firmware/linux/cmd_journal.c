@@ -14,9 +14,8 @@ static const char help[] =
     "petrel journal info FILE     what a journal holds\n"
     "petrel journal verify FILE   the same, and a line for each block that is damaged\n"
     "\n"
-    "Read only; the agent may be running (then the newest entries may look torn). FILE is by "
-    "default\n"
-    "journal.ptl in the agent's state directory.\n"
+    "Read only; the agent may be running (then the newest entries may look torn). The agent keeps\n"
+    "its journal in journal.ptl in its state directory, or where [journal] file says.\n"
     "\n"
     "Exit status: 0 whole, 1 verify found damage, 2 no journal.\n";
 
